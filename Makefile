@@ -1,0 +1,50 @@
+# Every target sets up what it needs: a virtual environment with the locked requirements.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: demo test check bench lock format screenshots clean
+
+.venv/run: requirements.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	touch $@
+
+demo: .venv/run
+	@$(BIN)/python manage.py demo $(ARGS)
+
+test: .venv/dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy portal servers jobs
+	$(BIN)/lint-imports
+	$(BIN)/djade --target-version 5.2 $$(git ls-files '*.html')
+	$(BIN)/djhtml --check --tabwidth 2 $$(git ls-files '*.html')
+	$(BIN)/shellcheck $$(git ls-files '*.sh' '.ci/run')
+	LEFT4ME_SECRET_KEY=check $(BIN)/python manage.py makemigrations --check --dry-run
+	LEFT4ME_SECRET_KEY=check $(BIN)/python -W error::RuntimeWarning manage.py check
+
+format: .venv/dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/djade --target-version 5.2 $$(git ls-files '*.html') || true
+	$(BIN)/djhtml --tabwidth 2 $$(git ls-files '*.html') || true
+
+bench: .venv/dev
+	$(BIN)/python -m tests.bench $(ARGS)
+
+screenshots: .venv/dev
+	$(BIN)/python -m tests.browser.screenshots
+
+lock:
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:
+	rm -rf .venv var

@@ -1,0 +1,183 @@
+"""All settings, read once from the environment; docs/operations.md lists the variables."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from psycopg.conninfo import conninfo_to_dict
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR_DIR = Path(os.environ.get("LEFT4ME_VAR", BASE_DIR / "var")).absolute()
+# Installations, layers and each server's own files (docs/architecture.md, "Paths").
+STATE_DIR = Path(os.environ.get("LEFT4ME_STATE", VAR_DIR / "lib")).absolute()
+GAMES_DIRS = [BASE_DIR / "servers" / "games", Path(os.environ.get("LEFT4ME_GAMES_DIR", "/etc/left4me/games.d"))]
+
+
+def _flag(name: str, default: bool = False) -> bool:
+    return os.environ.get(name, str(int(default))).lower() in {"1", "true", "yes", "on"}
+
+
+def _words(name: str, default: str = "") -> list[str]:
+    return os.environ.get(name, default).replace(",", " ").split()
+
+
+def _secret_key() -> str:
+    """The signing key: from the environment, or for a local checkout one made at first use and kept in var/.
+
+    Queue payloads are signed pickles, so whoever has this key can run code in the worker.
+    """
+    if key := os.environ.get("LEFT4ME_SECRET_KEY"):
+        return key
+    path = VAR_DIR / "secret_key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key := secrets.token_urlsafe(48))
+    return key
+
+
+SECRET_KEY = _secret_key()
+DEBUG = _flag("LEFT4ME_DEBUG")
+ALLOWED_HOSTS = _words("LEFT4ME_HOSTS", "localhost 127.0.0.1 [::1]")
+CSRF_TRUSTED_ORIGINS = _words("LEFT4ME_ORIGINS")
+# The node this process works for: its slug is the name of its job queue.
+NODE = os.environ.get("LEFT4ME_NODE", "local")
+RUNTIME = os.environ.get("LEFT4ME_RUNTIME", "local")  # local | systemd
+HTTPS = _flag("LEFT4ME_HTTPS")
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "django_q",
+    "portal",
+    "servers",
+    "jobs",
+    "portal.admin_site.AdminConfig",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "portal.urls"
+ASGI_APPLICATION = "portal.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "portal" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+
+def _database() -> dict[str, Any]:
+    embedded = f"postgresql://left4me@/left4me?host={VAR_DIR / 'postgres' / 'socket'}"
+    parts = conninfo_to_dict(os.environ.get("DATABASE_URL") or embedded)
+    named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
+    database: dict[str, Any] = {name: str(parts.pop(key, "") or "") for key, name in named.items()}
+    # A process of the web server sets LEFT4ME_DB_POOL: many short requests share few connections. Workers and
+    # agents keep one connection each instead, since their advisory locks belong to a session.
+    pool = int(os.environ.get("LEFT4ME_DB_POOL", "0"))
+    options = parts | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {})
+    persistent = {} if pool else {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
+    return database | persistent | {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options}
+
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Rate limits must hold over several web processes; the queue's own statistics need no storage at all.
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
+    "process": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+
+# django-q2 reads this at import. `retry` counts from dequeue and must exceed `timeout`; jobs end by their own
+# deadline long before (jobs/worker.py), and jobs/reaper.py brings back what a killed cluster had taken.
+Q_CLUSTER: dict[str, Any] = {
+    "name": "left4me",
+    "cluster_name": NODE,
+    "broker_class": "jobs.broker.Broker",
+    "orm": "default",
+    "cache": "process",
+    "workers": int(os.environ.get("LEFT4ME_WORKERS", "4")),
+    "queue_limit": 4,
+    "bulk": 1,
+    "timeout": 6 * 3600,
+    "retry": 7 * 3600,
+    "ack_failures": True,
+    "max_attempts": 1,
+    "save_limit": -1,
+    "scheduler": False,
+    "catch_up": False,
+    "daemonize_workers": False,
+    "ALT_CLUSTERS": {},
+}
+# The engine in jobs/ knows no servers: this names the policy it asks (docs/architecture.md, "Access").
+JOBS_POLICY = "servers.access.FeedPolicy"
+
+AUTH_USER_MODEL = "portal.User"
+AUTHENTICATION_BACKENDS = ["portal.auth.PortalBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_ADAPTER = "portal.auth.AccountAdapter"
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_USERNAME_MIN_LENGTH = 2
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 30 * 86400 if HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(os.environ.get("LEFT4ME_STATIC", VAR_DIR / "static"))
+WHITENOISE_USE_FINDERS = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("LEFT4ME_LOG_LEVEL", "INFO")},
+    "loggers": {"django-q": {"level": "WARNING"}},
+}

@@ -1,0 +1,11 @@
+"""What runs: games, installations, blueprints, servers, members' rights and the host runtime."""
+
+from django.apps import AppConfig
+from django.utils.module_loading import autodiscover_modules
+
+
+class ServersConfig(AppConfig):
+    name = "servers"
+
+    def ready(self) -> None:
+        autodiscover_modules("tasks")  # job kinds register themselves at import

@@ -1,0 +1,235 @@
+"""What runs and who may touch it. Only fields, constraints and reads here; `servers/services.py` writes."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from jobs.models import Stream
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+KEEP_DELETED = timedelta(days=7)
+
+
+class Right(models.TextChoices):
+    """What a member may do with a server; the owner and moderators may do everything."""
+
+    VIEW = "view"
+    POWER = "power"
+    CONSOLE = "console"
+    RCON = "rcon"
+    FILES = "files"
+    SETTINGS = "settings"
+    MEMBERS = "members"
+
+
+class Node(models.Model):
+    """A machine that runs servers; its slug names the job queue its cluster works on."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=60)
+    address = models.CharField(max_length=253, default="127.0.0.1", help_text="Where players connect.")
+    query_host = models.CharField(
+        max_length=253, default="127.0.0.1", help_text="Where the node's agent reaches its own games to query them."
+    )
+    agent_seen_at = models.DateTimeField(null=True, blank=True, editable=False)
+    agent_info = models.JSONField(default=dict, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Installation(models.Model):
+    """One immutable version of a game's files on a node; the current one is what servers move to at their next start."""
+
+    class State(models.TextChoices):
+        BUILDING = "building"
+        READY = "ready"
+        FAILED = "failed"
+
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="installations")
+    game = models.SlugField(max_length=63)
+    version = models.CharField(max_length=100, help_text="As its source names it; also the folder's name.")
+    state = models.CharField(max_length=8, choices=State, default=State.BUILDING)
+    is_current = models.BooleanField(default=False)
+    size_bytes = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["node", "game", "version"], name="installation_version"),
+            models.UniqueConstraint(
+                fields=["node", "game"], condition=Q(is_current=True), name="installation_one_current"
+            ),
+            models.CheckConstraint(condition=Q(is_current=False) | Q(state="ready"), name="installation_current_ready"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.game} {self.version}"
+
+
+class Blueprint(models.Model):
+    """What a member picks: a game with settings already chosen."""
+
+    slug = models.SlugField(max_length=63, unique=True)
+    name = models.CharField(max_length=60)
+    summary = models.CharField(max_length=200, blank=True)
+    game = models.SlugField(max_length=63)
+    settings = models.JSONField(default=dict, blank=True)
+    is_offered = models.BooleanField(default=True, help_text="Members may create servers from it.")
+    position = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ServerQuerySet(models.QuerySet["Server"]):
+    """Reads of servers."""
+
+    def present(self) -> Self:
+        return self.filter(deleted_at=None)
+
+    def visible_to(self, user: "User") -> Self:
+        """Servers the user may view (the same rule as `servers.access.rights`)."""
+        if not user.is_authenticated or not user.may_enter:
+            return self.none()
+        if user.is_staff:
+            return self.present()
+        member = Q(pk__in=Membership.objects.filter(user=user, rights__contains=[Right.VIEW]).values("server"))
+        return self.present().filter(Q(owner=user) | member)
+
+
+class Server(models.Model):
+    """A member's game server: what is wanted (`desired`) apart from what the agent sees (`unit`, `query`)."""
+
+    class Desired(models.TextChoices):
+        RUN = "run"
+        STOP = "stop"
+
+    class Unit(models.TextChoices):
+        STOPPED = "stopped"
+        STARTING = "starting"
+        RUNNING = "running"
+        RESTARTING = "restarting", "restarting after a crash"
+        STOPPING = "stopping"
+        CRASHED = "crashed"
+
+    name = models.CharField(max_length=32, validators=[RegexValidator(NAME_PATTERN)])
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="servers")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="servers")
+    blueprint = models.ForeignKey(Blueprint, on_delete=models.SET_NULL, null=True, blank=True, related_name="servers")
+    game = models.SlugField(max_length=63)
+    installation = models.ForeignKey(
+        Installation,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="servers",
+        help_text="What it last started on.",
+    )
+    settings = models.JSONField(default=dict, blank=True, help_text="Chosen values by key; the rest are defaults.")
+    secrets = models.JSONField(default=dict, editable=False, help_text="Generated values, such as the rcon password.")
+    console = models.OneToOneField(Stream, on_delete=models.PROTECT, related_name="server")
+    desired = models.CharField(max_length=4, choices=Desired, default=Desired.STOP)
+    unit = models.CharField(max_length=10, choices=Unit, default=Unit.STOPPED)
+    unit_detail = models.CharField(max_length=300, blank=True, help_text="Why it is in that state, in a sentence.")
+    unit_at = models.DateTimeField(default=timezone.now)
+    # Last answer of the game's query: {"ok": bool, "map", "name", "players", "max_players", "bots", "list": [...]}
+    query = models.JSONField(default=dict, editable=False)
+    query_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ServerQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["name"], condition=Q(deleted_at=None), name="server_name_taken"),
+            models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="server_name_pattern"),
+            models.CheckConstraint(condition=Q(deleted_at=None) | Q(desired="stop"), name="server_deleted_stopped"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def topic(self) -> str:
+        """The subject of its jobs and the topic its changes are published under."""
+        return f"server:{self.pk}"
+
+    @property
+    def is_live(self) -> bool:
+        return self.unit in (self.Unit.STARTING, self.Unit.RUNNING, self.Unit.RESTARTING, self.Unit.STOPPING)
+
+    def facts(self) -> dict[str, Any]:
+        """The last query answer, empty unless the server runs and answered."""
+        return self.query if self.unit == self.Unit.RUNNING and self.query.get("ok") else {}
+
+
+class ServerPort(models.Model):
+    """A port given to a server; the constraint keeps two servers of a node apart."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="ports")
+    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+")
+    name = models.SlugField(max_length=20, help_text="As the game's definition calls it: game, query, rcon…")
+    number = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["node", "number"], name="port_taken"),
+            models.UniqueConstraint(fields=["server", "name"], name="port_named_once"),
+            models.CheckConstraint(condition=Q(number__range=(1024, 65535)), name="port_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.number}"
+
+
+class Membership(models.Model):
+    """Rights of one user on one server of somebody else."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="memberships")
+    rights = ArrayField(models.CharField(max_length=10, choices=Right))
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["user", "server"], name="membership_once"),
+            models.CheckConstraint(
+                condition=Q(rights__contained_by=list(Right.values)), name="membership_known_rights"
+            ),
+            models.CheckConstraint(condition=Q(rights__contains=[Right.VIEW]), name="membership_can_view"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.server}"
+
+
+class AuditEvent(models.Model):
+    """Who did what to a server, kept after either is gone."""
+
+    at = models.DateTimeField(default=timezone.now)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    server = models.ForeignKey(Server, on_delete=models.SET_NULL, null=True, blank=True, related_name="audit")
+    action = models.CharField(max_length=40)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["server", "-id"], name="audit_by_server")]
+
+    def __str__(self) -> str:
+        return self.action

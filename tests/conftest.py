@@ -1,0 +1,85 @@
+"""The small cast of every test, and the fixtures that more than one app's tests use."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from jobs.models import Stream
+from portal.models import User
+from servers.models import Blueprint, Membership, Node, Right, Server, ServerPort
+from tests.stack import Stack
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def fast_settings(settings) -> None:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    """Owns a server."""
+    return User.objects.create_user("alice", password=PASSWORD)
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    """A member with some rights on Alice's server, once `share` gives them."""
+    return User.objects.create_user("bob", password=PASSWORD)
+
+
+@pytest.fixture
+def charlie(db: None) -> User:
+    """A stranger to Alice's server."""
+    return User.objects.create_user("charlie", password=PASSWORD)
+
+
+@pytest.fixture
+def mod(db: None) -> User:
+    """Moderates."""
+    return User.objects.create_superuser("mod", password=PASSWORD)
+
+
+@pytest.fixture
+def node(db: None) -> Node:
+    return Node.objects.get_or_create(slug=settings.NODE, defaults={"name": "Local"})[0]
+
+
+@pytest.fixture
+def blueprint(db: None) -> Blueprint:
+    return Blueprint.objects.create(slug="practice", name="Practice", game="practice")
+
+
+@pytest.fixture
+def server(alice: User, node: Node, blueprint: Blueprint) -> Server:
+    """Alice's stopped practice server."""
+    made = Server.objects.create(
+        name="alices-practice",
+        owner=alice,
+        node=node,
+        blueprint=blueprint,
+        game=blueprint.game,
+        console=Stream.objects.create(),
+    )
+    ServerPort.objects.create(server=made, node=node, name="game", number=27015)
+    return made
+
+
+@pytest.fixture
+def share(server: Server) -> Callable[..., Membership]:
+    """`share(bob, Right.POWER)` gives Bob rights on Alice's server; the right to view comes with any."""
+
+    def give(user: User, *rights: Right) -> Membership:
+        return Membership.objects.create(server=server, user=user, rights=sorted({Right.VIEW, *rights}))
+
+    return give
+
+
+@pytest.fixture
+def stack(transactional_db: None, tmp_path: Path) -> Iterator[Stack]:
+    """The portal's processes, started by the test as it needs them."""
+    with Stack(tmp_path) as made:
+        yield made
