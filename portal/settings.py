@@ -7,6 +7,8 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
+from portal.postgres import Postgres
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("LEFT4ME_VAR", BASE_DIR / "var")).absolute()
 # Installations, layers and each server's own files (docs/architecture.md, "Paths").
@@ -97,8 +99,7 @@ TEMPLATES = [
 
 
 def _database() -> dict[str, Any]:
-    embedded = f"postgresql://left4me@/left4me?host={VAR_DIR / 'postgres' / 'socket'}"
-    parts = conninfo_to_dict(os.environ.get("DATABASE_URL") or embedded)
+    parts = conninfo_to_dict(os.environ.get("DATABASE_URL") or Postgres(VAR_DIR / "postgres").url)
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
     database: dict[str, Any] = {name: str(parts.pop(key, "") or "") for key, name in named.items()}
     # A process of the web server sets LEFT4ME_DB_POOL: many short requests share few connections. Workers and

@@ -1,0 +1,120 @@
+"""Runs the demonstration's processes under one foreground command: prefixed output, restarts, a clean end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+COLOURS = {"web": 36, "worker": 35, "agent": 33, "demo": 32}
+RESTART_DELAYS = (1, 2, 5, 10)  # seconds; the last repeats
+STOP_SECONDS = 25
+
+
+def say(who: str, text: str) -> None:
+    """Print one line under the name of the process it came from."""
+    tag = f"{who:>6} │"
+    if sys.stdout.isatty():
+        tag = f"\033[{COLOURS.get(who, 37)}m{tag}\033[0m"
+    print(f"{tag} {text}", flush=True)
+
+
+class Child:
+    """One supervised process."""
+
+    def __init__(self, name: str, argv: list[str], environment: dict[str, str]) -> None:
+        self.name = name
+        self.argv = argv
+        self.environment = environment
+        self.failures = 0
+        self.restart_at = 0.0
+        self.start()
+
+    def start(self) -> None:
+        self.started = time.monotonic()
+        # A session of its own, so that Ctrl-C in the terminal reaches only this command, which then ends all in order.
+        self.process = subprocess.Popen(
+            self.argv,
+            env=os.environ | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        threading.Thread(target=self._relay, args=[self.process], daemon=True).start()
+
+    def _relay(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout
+        for line in process.stdout:
+            say(self.name, line.decode(errors="replace").rstrip())
+
+    def watch(self) -> None:
+        """Start it again after it ended by itself, with a growing delay while it keeps ending early."""
+        if self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if not self.restart_at:
+            self.failures = 0 if now - self.started > 60 else self.failures + 1
+            delay = RESTART_DELAYS[min(self.failures, len(RESTART_DELAYS)) - 1]
+            self.restart_at = now + delay
+            say("demo", f"{self.name} ended with status {self.process.returncode}; starting it again in {delay} s")
+        elif now >= self.restart_at:
+            self.restart_at = 0.0
+            self.start()
+
+    def stop(self) -> None:
+        """SIGTERM, then SIGKILL to its whole group after `STOP_SECONDS`."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Supervisor:
+    """Children by name, ended in the reverse order of their start."""
+
+    def __init__(self) -> None:
+        self.children: list[Child] = []
+        self.stopping = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.stopping.is_set():
+            say("demo", "still stopping; a moment")
+        self.stopping.set()
+
+    def start(self, name: str, *argv: str, **environment: str) -> None:
+        """Run `manage.py ARGV` as a child called `name`."""
+        self.children.append(Child(name, [sys.executable, "-u", "manage.py", *argv], environment))
+
+    def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> bool:
+        """Watch the children until `ready` is true; False after `seconds` or when told to stop."""
+        limit = time.monotonic() + seconds
+        while time.monotonic() < limit and not self.stopping.wait(0.1):
+            self._watch()
+            if ready():
+                return True
+        return False
+
+    def run(self) -> None:
+        """Watch the children until SIGINT or SIGTERM."""
+        while not self.stopping.wait(0.5):
+            self._watch()
+
+    def _watch(self) -> None:
+        for child in self.children:
+            child.watch()
+
+    def stop(self) -> None:
+        """End every child; returns when none is left."""
+        self.stopping.set()
+        for child in reversed(self.children):
+            say("demo", f"stopping {child.name}")
+            child.stop()
