@@ -1,0 +1,64 @@
+"""API tokens: what a program of a member shows instead of a password. The HTTP API and the sockets both ask here."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from portal.models import ApiToken, User
+
+PREFIX = "l4m_"  # lets secret scanners and people tell what a leaked string is
+LONGEST = len(PREFIX) + len(secrets.token_urlsafe(32))
+MOST_PER_USER = 20
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+class TokenError(Exception):
+    """A token cannot be made; the text says why and what to do."""
+
+
+def digest_of(secret: str) -> str:
+    """SHA-256, hex. Enough for secrets of 256 random bits, which nobody can guess through."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
+
+
+def authenticate(token: str) -> User | None:
+    """The user a bearer token stands for, or None when it is unknown, revoked, or its owner may not enter.
+
+    Every token costs one hash and one look-up by digest, so timing tells nothing about stored ones.
+    `last_used_at` is written at most once a minute.
+    """
+    found = (
+        ApiToken.objects.select_related("user").filter(digest=digest_of(token[: LONGEST + 1]), revoked_at=None).first()
+    )
+    if found is None or not found.user.may_enter:
+        return None
+    now = timezone.now()
+    if found.last_used_at is None or found.last_used_at < now - USE_NOTED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_NOTED_EVERY)
+        ApiToken.objects.filter(stale, pk=found.pk).update(last_used_at=now)
+    return found.user
+
+
+def create_token(*, user: User, name: str) -> tuple[ApiToken, str]:
+    """Make a token; returns it and its secret, which is kept nowhere. Raises `TokenError`."""
+    secret = PREFIX + secrets.token_urlsafe(32)
+    try:
+        with transaction.atomic():
+            User.objects.select_for_update().get(pk=user.pk)  # two requests at once must not pass the limit together
+            if ApiToken.objects.filter(user=user, revoked_at=None).count() >= MOST_PER_USER:
+                raise TokenError(f"You have {MOST_PER_USER} tokens, which is the most. Revoke one you no longer use.")
+            made = ApiToken.objects.create(
+                user=user, name=name, digest=digest_of(secret), hint=secret[: len(PREFIX) + 4]
+            )
+    except IntegrityError as error:
+        raise TokenError(f"You already have a token named “{name}”. Choose another name.") from error
+    return made, secret
+
+
+def revoke_token(*, token: ApiToken) -> bool:
+    """Refuse the token from now on; whether it was still live."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))

@@ -1,0 +1,89 @@
+"""API tokens: shown once, stored hashed, bounded, and refused the moment they or their owner should be."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from portal import tokens
+from portal.models import ApiToken, User
+
+
+def test_a_token_stands_for_its_user(alice: User) -> None:
+    _, secret = tokens.create_token(user=alice, name="laptop")
+    assert secret.startswith("l4m_")
+    assert tokens.authenticate(secret) == alice
+
+
+def test_the_secret_is_stored_nowhere(alice: User) -> None:
+    made, secret = tokens.create_token(user=alice, name="laptop")
+    stored = " ".join(str(value) for value in ApiToken.objects.filter(pk=made.pk).values_list()[0])
+    assert secret not in stored
+    assert secret[12:] not in stored
+
+
+@pytest.mark.parametrize("wrong", ["", "l4m_", "l4m_" + "a" * 43, "x" * 100_000, "\x00", "l4m_é", "l4m_\udc80"])
+def test_an_unknown_token_stands_for_nobody(alice: User, wrong: str) -> None:
+    tokens.create_token(user=alice, name="laptop")
+    assert tokens.authenticate(wrong) is None
+
+
+def test_a_longer_string_that_starts_with_a_token_is_refused(alice: User) -> None:
+    _, secret = tokens.create_token(user=alice, name="laptop")
+    assert tokens.authenticate(secret + "x") is None
+
+
+def test_a_revoked_token_is_refused(alice: User) -> None:
+    made, secret = tokens.create_token(user=alice, name="laptop")
+    assert tokens.revoke_token(token=made)
+    assert tokens.authenticate(secret) is None
+    assert not tokens.revoke_token(token=made)
+
+
+@pytest.mark.parametrize("change", [{"suspended_at": timezone.now()}, {"is_active": False}])
+def test_a_token_of_someone_who_may_not_enter_is_refused(alice: User, change: dict[str, object]) -> None:
+    _, secret = tokens.create_token(user=alice, name="laptop")
+    User.objects.filter(pk=alice.pk).update(**change)
+    assert tokens.authenticate(secret) is None
+
+
+def test_use_is_noted_once_a_minute(alice: User, django_assert_num_queries) -> None:
+    made, secret = tokens.create_token(user=alice, name="laptop")
+    with django_assert_num_queries(2):
+        tokens.authenticate(secret)
+    with django_assert_num_queries(1):
+        tokens.authenticate(secret)
+    past = timezone.now() - timedelta(minutes=2)
+    ApiToken.objects.filter(pk=made.pk).update(last_used_at=past)
+    tokens.authenticate(secret)
+    made.refresh_from_db()
+    assert made.last_used_at is not None
+    assert made.last_used_at > past
+
+
+def test_a_name_is_free_again_once_its_token_is_revoked(alice: User) -> None:
+    made, _ = tokens.create_token(user=alice, name="laptop")
+    with pytest.raises(tokens.TokenError, match="already have a token named “laptop”"):
+        tokens.create_token(user=alice, name="laptop")
+    tokens.revoke_token(token=made)
+    tokens.create_token(user=alice, name="laptop")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_requests_at_once_do_not_pass_the_limit_together(alice: User) -> None:
+    for number in range(tokens.MOST_PER_USER - 1):
+        tokens.create_token(user=alice, name=f"token {number}")
+
+    def make(number: int) -> bool:
+        try:
+            tokens.create_token(user=alice, name=f"race {number}")
+        except tokens.TokenError:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(make, range(4))) == 1
