@@ -1,0 +1,122 @@
+"""Streams of numbered lines: where jobs and consoles write what happened, and what the feed and the downloads read.
+
+The table is the truth. A wake-up (`NOTIFY left4me_lines, 'STREAM:LAST'`) commits with the lines it tells of and
+carries no text, so whoever missed one only has to look.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, cast
+
+from django.db import connection
+from django.utils import timezone
+
+from jobs.models import Stream
+
+CHANNEL = "left4me_lines"
+MAX_LINE = 4096
+CUT = " … (cut)"
+TRIM_BATCH = 10_000
+
+LineRow = tuple[int, int, str]  # seq, milliseconds since 1970, text
+
+# ECMA-48: control sequences (CSI), device and system strings with their terminator, and two-byte escapes.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    r"|\x1b[ -/]*[0-~]"
+)
+# What is left of C0 and C1, and the marks that reorder text: a name must not rewrite the line it stands in.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+
+# One statement, so that number, lines, cursor and wake-up commit together whether or not the caller has a
+# transaction. The row lock of the UPDATE puts writers of one stream in order: numbers have no holes.
+_APPEND = """
+WITH moved AS (
+    UPDATE jobs_stream SET last_seq = last_seq + %(count)s, cursor = COALESCE(%(cursor)s, cursor)
+    WHERE id = %(stream)s RETURNING last_seq
+), written AS (
+    INSERT INTO jobs_line (stream_id, seq, at, text)
+    SELECT %(stream)s, moved.last_seq - %(count)s + given.number, given.at, given.text
+    FROM moved, unnest(%(at)s::timestamptz[], %(text)s::text[]) WITH ORDINALITY AS given (at, text, number)
+)
+SELECT last_seq, CASE WHEN %(count)s > 0 THEN pg_notify(%(channel)s, %(stream)s || ':' || last_seq) END FROM moved
+"""
+_READ = """
+SELECT seq, (extract(epoch FROM at) * 1000)::bigint, text FROM jobs_line
+WHERE stream_id = %s AND seq > %s ORDER BY seq LIMIT %s
+"""
+_TRIM = """
+WITH moved AS (
+    UPDATE jobs_stream SET first_seq = LEAST(first_seq + %(batch)s, last_seq - keep + 1)
+    WHERE id = %(stream)s AND last_seq - first_seq >= keep RETURNING first_seq
+)
+DELETE FROM jobs_line USING moved WHERE stream_id = %(stream)s AND seq < moved.first_seq
+"""
+
+
+def append(
+    stream_id: int, lines: Sequence[str], *, at: datetime | Sequence[datetime] | None = None, cursor: str | None = None
+) -> int:
+    """Number and store `lines`, which `clean` made; returns the stream's last number.
+
+    `at`: one time for all or one a line; now by default. `cursor`: how far the source was read, saved with the lines
+    (also with none). Raises `Stream.DoesNotExist`.
+    """
+    times = list(at) if isinstance(at, Sequence) else [at or timezone.now()] * len(lines)
+    if len(times) != len(lines):
+        raise ValueError("append needs one time for all lines, or one for each")
+    values: dict[str, Any] = {"stream": stream_id, "count": len(lines), "at": times, "text": list(lines)}
+    with connection.cursor() as db:
+        db.execute(_APPEND, values | {"cursor": cursor, "channel": CHANNEL})
+        if row := db.fetchone():
+            return int(row[0])
+    raise Stream.DoesNotExist(f"There is no stream {stream_id}.")
+
+
+def clean(text: str | bytes) -> list[str]:
+    """Lines fit to store and show: no escapes, no control characters but tabs, at most `MAX_LINE` characters each.
+
+    A line redrawn with carriage returns (a progress bar) is what it last said. The text is split at newlines only;
+    a last line without one counts as a line.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [_clean_line(line) for line in lines]
+
+
+def _clean_line(line: str) -> str:
+    if not (line.isascii() and line.isprintable()):
+        line = _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
+        line = _SURROGATES.sub("\ufffd", _CONTROLS.sub("", line))
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - len(CUT)] + CUT
+
+
+def read(stream_id: int, *, after: int, limit: int) -> list[LineRow]:
+    """Up to `limit` lines numbered above `after`, in order."""
+    with connection.cursor() as db:
+        db.execute(_READ, [stream_id, after, limit])
+        return cast(list[LineRow], db.fetchall())
+
+
+def trim() -> int:
+    """Delete what each stream holds beyond its `keep`; returns the number of lines deleted.
+
+    Each batch raises `first_seq` in the statement that deletes, so a reader always knows what is gone.
+    """
+    with connection.cursor() as db:
+        db.execute("SELECT id FROM jobs_stream WHERE last_seq - first_seq >= keep")
+        streams = [row[0] for row in db.fetchall()]
+        total = 0
+        for stream in streams:
+            while True:
+                db.execute(_TRIM, {"stream": stream, "batch": TRIM_BATCH})
+                total += db.rowcount
+                if db.rowcount < TRIM_BATCH:
+                    break
+    return total
