@@ -142,9 +142,10 @@ class Postgres:
             self._initialise(binaries)
         settings = SETTINGS | ({} if self.durable else FAST) | {"unix_socket_directories": f"'{self.socket}'"}
         self._write("postgresql.auto.conf", "".join(f"{k} = {v}\n" for k, v in settings.items()))
+        self._wait_for_former()
         log = (self.root / "postgres.log").open("ab")
-        self.process = subprocess.Popen(
-            [binaries / "postgres", "-D", self.data],
+        self.process = subprocess.Popen(  # it ends with us, however we end
+            ["setpriv", "--pdeathsig", "INT", binaries / "postgres", "-D", self.data],
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -152,6 +153,21 @@ class Postgres:
         )
         log.close()
         self._wait_ready()
+
+    def _wait_for_former(self, seconds: float = 20) -> None:
+        """Wait while a server of an earlier run, killed a moment ago, still writes its last pages."""
+        limit = time.monotonic() + seconds
+        while self._former_runs():
+            if time.monotonic() > limit:
+                raise PostgresError(f"Another process already runs the database in {self.data}. End that one first.")
+            time.sleep(0.1)
+
+    def _former_runs(self) -> bool:
+        try:
+            number = (self.data / "postmaster.pid").read_text().split("\n", 1)[0]
+            return b"postgres" in Path("/proc", number, "cmdline").read_bytes()
+        except OSError:
+            return False
 
     def _wait_ready(self, seconds: float = 60) -> None:
         import psycopg

@@ -37,7 +37,7 @@ class Child:
         self.started = time.monotonic()
         # A session of its own, so that Ctrl-C in the terminal reaches only this command, which then ends all in order.
         self.process = subprocess.Popen(
-            self.argv,
+            ["setpriv", "--pdeathsig", "TERM", *self.argv],  # it ends with us, however we end
             env=os.environ | self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
