@@ -50,6 +50,8 @@ CSRF_TRUSTED_ORIGINS = _words("LEFT4ME_ORIGINS")
 NODE = os.environ.get("LEFT4ME_NODE", "local")
 RUNTIME = os.environ.get("LEFT4ME_RUNTIME", "local")  # local | systemd
 HTTPS = _flag("LEFT4ME_HTTPS")
+# How many servers a member may have; staff are exempt.
+SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))
 
 INSTALLED_APPS = [
     "daphne",

@@ -7,10 +7,11 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import OuterRef, Q, Subquery, Value
+from django.db.models.functions import Cast, Concat, JSONObject
 from django.utils import timezone
 
-from jobs.models import Stream
+from jobs.models import Job, Stream
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -48,7 +49,7 @@ class Node(models.Model):
 
 
 class Installation(models.Model):
-    """One immutable version of a game's files on a node; the current one is what servers move to at their next start."""
+    """One immutable version of a game's files on a node; servers move to the current one at their next start."""
 
     class State(models.TextChoices):
         BUILDING = "building"
@@ -110,6 +111,21 @@ class ServerQuerySet(models.QuerySet["Server"]):
         member = Q(pk__in=Membership.objects.filter(user=user, rights__contains=[Right.VIEW]).values("server"))
         return self.present().filter(Q(owner=user) | member)
 
+    def for_list(self) -> Self:
+        """With all that cards and rows show, in three queries however many there are.
+
+        `server.latest_job` is a dict (id, kind, title, state, progress, error) or None.
+        """
+        jobs = Job.objects.filter(subject=Concat(Value("server:"), Cast(OuterRef("pk"), models.CharField())))
+        latest = jobs.order_by("-pk").values(
+            found=JSONObject(id="pk", kind="kind", title="title", state="state", progress="progress", error="error")
+        )
+        return (
+            self.select_related("owner", "node", "blueprint", "installation")
+            .prefetch_related("ports", "memberships")
+            .annotate(latest_job=Subquery(latest[:1]))
+        )
+
 
 class Server(models.Model):
     """A member's game server: what is wanted (`desired`) apart from what the agent sees (`unit`, `query`)."""
@@ -151,6 +167,9 @@ class Server(models.Model):
     query_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True)
+    put_away_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since then its files are aside."
+    )
 
     objects = ServerQuerySet.as_manager()
 

@@ -1,0 +1,68 @@
+"""What a service refuses, each with a sentence that a member understands and that says what to do."""
+
+
+class ServerError(Exception):
+    """An expected refusal; its text is shown as it is. `field` names the form field it belongs to, if any."""
+
+    field = ""
+
+
+class NameInvalid(ServerError):
+    field = "name"
+
+
+class NameTaken(ServerError):
+    field = "name"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The name “{name}” is taken. Choose another one.")
+
+
+class TooManyServers(ServerError):
+    """The owner has as many servers as members may have."""
+
+
+class NoFreePort(ServerError):
+    """Every port of a range the game needs is given away on that node."""
+
+
+class NoNode(ServerError):
+    """There is no machine to run the server on."""
+
+
+class ServerGone(ServerError):
+    """The server was deleted, perhaps by somebody else a moment ago."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The server “{name}” was deleted. A moderator can restore it for a week.")
+
+
+class OwnerSuspended(ServerError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The owner of “{name}” is suspended, so it cannot be started.")
+
+
+class CannotShare(ServerError):
+    """Those rights cannot be given to, or taken from, that person by whoever asked."""
+
+    field = "rights"
+
+
+class CannotTransfer(ServerError):
+    field = "to"
+
+
+class CannotRestore(ServerError):
+    """The server is not deleted, or its files are gone."""
+
+
+class CommandRefused(ServerError):
+    """The command is not sent at all: too long, empty, or the server does not take commands now."""
+
+    field = "command"
+
+
+class CommandFailed(ServerError):
+    """The command was sent and no answer came."""
+
+    field = "command"

@@ -1,0 +1,49 @@
+"""What a fresh database starts with: this machine as a node, and a blueprint for each way to play the games at hand."""
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from servers.models import Blueprint, Node
+
+BLUEPRINTS = [
+    {
+        "slug": "left4dead2-coop", "name": "Left 4 Dead 2 · co-op", "game": "left4dead2",
+        "summary": "Four survivors through a campaign.", "settings": {"mode": "coop", "map": "c1m1_hotel"},
+    },
+    {
+        "slug": "left4dead2-versus", "name": "Left 4 Dead 2 · versus", "game": "left4dead2",
+        "summary": "Survivors against infected, four a side.", "settings": {"mode": "versus", "map": "c1m1_hotel"},
+    },
+    {
+        "slug": "openarena", "name": "OpenArena · free for all", "game": "openarena",
+        "summary": "A fast arena shooter, with bots until friends come.", "settings": {},
+    },
+    {
+        "slug": "teeworlds", "name": "Teeworlds · deathmatch", "game": "teeworlds",
+        "summary": "Small round creatures with hooks and grenades.", "settings": {},
+    },
+    {
+        "slug": "practice", "name": "Practice", "game": "practice",
+        "summary": "A demonstration game that looks like a Source server. Starts at once.", "settings": {},
+    },
+]  # fmt: skip
+
+
+def ensure_node() -> Node:
+    """The node this process works for (`settings.NODE`), made when the database does not know it yet."""
+    return Node.objects.get_or_create(slug=settings.NODE, defaults={"name": settings.NODE.capitalize()})[0]
+
+
+def seed_blueprints() -> int:
+    """Make the blueprints that are missing on a fresh database; returns how many. An admin's changes are left alone.
+
+    Only while there is none at all: what an admin deleted does not come back.
+    """
+    if Blueprint.objects.exists():
+        return 0
+    made = [Blueprint(position=number, **values) for number, values in enumerate(BLUEPRINTS)]
+    try:
+        with transaction.atomic():
+            return len(Blueprint.objects.bulk_create(made))
+    except IntegrityError:  # another process did it at the same moment
+        return 0

@@ -1,0 +1,32 @@
+"""All writes to servers, by theme. Views, the API, admin, job kinds and the agent call `services.…`.
+
+Every argument is by keyword; `by` is who acts (None: the portal itself). Callers have asked `servers.access`
+already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for settings by key.
+"""
+
+from servers.services.commands import hide_secrets, send_command
+from servers.services.creation import clone_server, create_server, update_settings
+from servers.services.deletion import delete_server, finish_put_away, purge_servers, restore_server
+from servers.services.installations import install_game
+from servers.services.power import restart_server, start_server, stop_server, stop_servers_of
+from servers.services.sharing import share_server, transfer_server, unshare_server
+
+__all__ = [
+    "clone_server",
+    "create_server",
+    "delete_server",
+    "finish_put_away",
+    "hide_secrets",
+    "install_game",
+    "purge_servers",
+    "restart_server",
+    "restore_server",
+    "send_command",
+    "share_server",
+    "start_server",
+    "stop_server",
+    "stop_servers_of",
+    "transfer_server",
+    "unshare_server",
+    "update_settings",
+]

@@ -1,0 +1,64 @@
+"""Console commands: sent straight from the web process, since RCON is a network protocol and a member waits for it."""
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from jobs import streams
+from servers import games, rcon
+from servers.errors import CommandFailed, CommandRefused
+from servers.models import Server
+from servers.services.common import record
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+MAX_COMMAND = 400  # Source and Quake 3 cut at about 500 bytes
+TIMEOUT = 5.0  # seconds, for connection and answer
+
+
+def send_command(*, by: "User", server: Server, text: str) -> str:
+    """Send one command over RCON and return the answer; both become lines of the console, for everyone who watches.
+
+    Blocks for up to `TIMEOUT` seconds: call it in a thread. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`.
+    """
+    command = _checked(text)
+    game = games.get(server.game)
+    if server.deleted_at or server.unit != Server.Unit.RUNNING:
+        raise CommandRefused(f"{server.name} is not running. Start it, then send the command again.")
+    if not game.console:
+        raise CommandRefused(f"{game.name} takes no commands.")
+    secret = server.secrets.get(game.console.secret, "")
+    ports = {port.name: port.number for port in server.ports.all()}
+    record(by, server, "command", command=hide_secrets(server, command))
+    _show(server, f"> {command}")
+    try:
+        answer = asyncio.run(rcon.command(game, server.node.query_host, ports, secret, command, timeout=TIMEOUT))
+    except rcon.RconError as error:
+        _show(server, f"! {error}")
+        raise CommandFailed(str(error)) from error
+    answer = hide_secrets(server, answer)
+    _show(server, answer)
+    return answer
+
+
+def hide_secrets(server: Server, text: str) -> str:
+    """`text` without the server's generated secrets: games print them when asked for their settings."""
+    for secret in filter(None, server.secrets.values()):
+        text = text.replace(secret, "•••")
+    return text
+
+
+def _checked(text: str) -> str:
+    command = text.strip()
+    if not command:
+        raise CommandRefused("Type a command first.")
+    if len(command.encode()) > MAX_COMMAND:
+        raise CommandRefused(f"The command is too long. Use {MAX_COMMAND} characters at most.")
+    if not command.isprintable():
+        raise CommandRefused("Send one line without control characters.")
+    return command
+
+
+def _show(server: Server, text: str) -> None:
+    if lines := streams.clean(hide_secrets(server, text)):
+        streams.append(server.console_id, lines)

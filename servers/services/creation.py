@@ -1,0 +1,117 @@
+"""Making servers: name, settings, ports and secrets, all in one transaction, so that nothing is ever half-made."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+
+from jobs.models import Job, Stream
+from jobs.services import enqueue
+from servers import games, seeds
+from servers.errors import NameInvalid, NameTaken, TooManyServers
+from servers.models import NAME_PATTERN, Blueprint, Node, Server
+from servers.services.common import locked, record, tell_users, violated
+from servers.services.ports import give_ports
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+CONSOLE_LINES = 20_000
+CLONE = "servers.clone"
+
+
+def create_server(
+    *, by: "User", name: str, blueprint: Blueprint, settings: Mapping[str, Any] | None = None, node: Node | None = None
+) -> Server:
+    """Make a stopped server of `by`'s from a blueprint; `settings` go over the blueprint's.
+
+    Raises `NameInvalid`, `NameTaken`, `TooManyServers`, `NoFreePort`, `servers.games.SettingsError`, `UnknownGame`.
+    """
+    game = games.get(blueprint.game)
+    chosen = game.clean_settings({**blueprint.settings, **(settings or {})})
+    return _make(by=by, name=name, game=game, blueprint=blueprint, settings=chosen, node=node or seeds.ensure_node())
+
+
+def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]:
+    """A server of `by`'s with the settings of `server`; the job copies its files. Secrets and members are not copied.
+
+    Raises as `create_server` does, and `ServerGone`.
+    """
+    with locked(server) as source:
+        game = games.get(source.game)
+        made = _make(
+            by=by, name=name, game=game, blueprint=source.blueprint,
+            settings=game.clean_settings(source.settings), node=source.node,
+        )  # fmt: skip
+        job = enqueue(
+            kind=CLONE,
+            subject=made.topic,
+            title=f"Copy {source.name} to {made.name}",
+            args={"server": made.pk, "source": source.pk},
+            node=made.node.slug,
+            requested_by=by,
+        )
+    return made, job
+
+
+def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) -> Server:
+    """Replace the chosen settings; they hold from the next start. Raises `SettingsError`, `ServerGone`."""
+    with locked(server) as fresh:
+        before, after = fresh.settings, games.get(fresh.game).clean_settings(settings)
+        fresh.settings = after
+        fresh.save(update_fields=["settings"])
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        record(by, fresh, "settings", changed=changed)
+    return fresh
+
+
+def _make(
+    *, by: "User", name: str, game: "games.Game", blueprint: Blueprint | None, settings: dict[str, Any], node: Node
+) -> Server:
+    check_name(name)
+    with transaction.atomic():
+        _refuse_beyond_limit(by)
+        made = Server(
+            name=name, owner=by, node=node, blueprint=blueprint, game=game.slug, settings=settings,
+            secrets=game.complete_secrets({}), console=Stream.objects.create(keep=CONSOLE_LINES),
+        )  # fmt: skip
+        save_named(made)
+        give_ports(made, game)
+        record(by, made, "create", game=game.slug)
+        tell_users(by)
+    return made
+
+
+def check_name(name: str) -> None:
+    """Raise `NameInvalid` with what to mend."""
+    if not name:
+        raise NameInvalid("Give the server a name.")
+    if len(name) > 32:
+        raise NameInvalid(f"The name has {len(name)} characters. Use 32 at most.")
+    if strange := sorted(set(re.findall(r"[^a-z0-9-]", name))):
+        shown = " ".join(f"“{character}”" for character in strange[:5] if character.isprintable())
+        raise NameInvalid(f"Use small letters a to z, digits and hyphens only, not {shown or 'control characters'}.")
+    if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
+        raise NameInvalid("Begin and end the name with a letter or a digit, not with a hyphen.")
+
+
+def save_named(server: Server) -> None:
+    """Save a server whose name another may have taken at this moment: the constraint decides. Raises `NameTaken`."""
+    try:
+        with transaction.atomic():
+            server.save()
+    except IntegrityError as error:
+        if violated(error) != "server_name_taken":
+            raise
+        raise NameTaken(server.name) from error
+
+
+def _refuse_beyond_limit(by: "User") -> None:
+    """The lock on the owner's row puts their creations in order, so that two at once cannot pass the limit."""
+    get_user_model().objects.select_for_update().get(pk=by.pk)
+    limit: int = django_settings.SERVERS_PER_USER
+    if not by.is_staff and Server.objects.present().filter(owner=by).count() >= limit:
+        raise TooManyServers(f"You have {limit} servers, as many as a member may have. Delete one first.")

@@ -1,0 +1,90 @@
+"""Deleting keeps a server's files for a week; restoring brings it back; purging ends it.
+
+A deleted server frees its name and ports at once, so its files are put aside under a token of its own.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from jobs import events
+from jobs.models import Job
+from jobs.services import enqueue
+from servers import games
+from servers.errors import CannotRestore
+from servers.models import KEEP_DELETED, Server
+from servers.services.common import locked, record, supersede, tell_users
+from servers.services.creation import save_named
+from servers.services.ports import give_ports
+from servers.services.power import RESTART, START, STOP
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+DELETE, RESTORE = "servers.delete", "servers.restore"
+
+
+def delete_server(*, by: "User", server: Server) -> Job:
+    """Take the server off its owner's list at once; the job stops it and puts its files aside. Raises `ServerGone`."""
+    with locked(server) as fresh:
+        supersede(fresh, [START, STOP, RESTART], Job.ACTIVE, by=by)
+        Server.objects.filter(pk=fresh.pk).update(
+            deleted_at=timezone.now(), put_away_at=None, desired=Server.Desired.STOP
+        )
+        fresh.ports.all().delete()
+        return _enqueue(fresh, DELETE, "Delete", by=by)
+
+
+def restore_server(*, by: "User", server: Server) -> Job:
+    """Bring a deleted server back, stopped, with new ports; the job brings its files back.
+
+    Raises `CannotRestore`, `NameTaken` (somebody took the name meanwhile), `NoFreePort`, `UnknownGame`.
+    """
+    with transaction.atomic():
+        fresh = Server.objects.select_for_update(of=("self",)).select_related("node", "owner").get(pk=server.pk)
+        if not fresh.deleted_at:
+            raise CannotRestore(f"{fresh.name} is not deleted.")
+        if Job.objects.active().about(fresh.topic).filter(kind=DELETE).exists():
+            raise CannotRestore(f"{fresh.name} is still being deleted. Try again in a moment.")
+        fresh.deleted_at = None
+        save_named(fresh)
+        give_ports(fresh, games.get(fresh.game))
+        return _enqueue(fresh, RESTORE, "Restore", by=by)
+
+
+def finish_put_away(*, server: Server, at: datetime | None) -> None:
+    """The job's last step: the files are aside since `at`, or back in place (None)."""
+    Server.objects.filter(pk=server.pk).update(put_away_at=at)
+    events.publish(server.topic)
+
+
+def purge_servers(*, node: str) -> int:
+    """Forget servers whose files were put aside so long ago that the runtime has deleted them; returns how many."""
+    old = Server.objects.filter(node__slug=node, put_away_at__lt=timezone.now() - KEEP_DELETED)
+    with transaction.atomic():
+        gone = list(
+            old.select_for_update(of=("self",), skip_locked=True).exclude(deleted_at=None).select_related("console")
+        )
+        for server in gone:
+            server.delete()
+            server.console.delete()
+    return len(gone)
+
+
+def _enqueue(server: Server, kind: str, verb: str, *, by: "User") -> Job:
+    job = enqueue(
+        kind=kind,
+        subject=server.topic,
+        title=f"{verb} {server.name}",
+        args={"server": server.pk},
+        node=server.node.slug,
+        requested_by=by,
+    )
+    record(by, server, verb.lower(), job=job.pk)
+    members = get_user_model().objects.filter(memberships__server=server).values_list("pk", flat=True)
+    tell_users(server.owner_id, *members)
+    events.publish(f"access:{server.topic}")
+    return job
