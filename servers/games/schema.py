@@ -1,0 +1,266 @@
+"""A game's definition: one TOML file read into these frozen models (docs/games.md explains every key)."""
+
+import secrets as random
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from servers.games import placeholders
+from servers.games.base import Model, Path, fail
+from servers.games.render import Rendered, render
+from servers.games.syntax import RefusedError, Syntax, needs_whole_word, write
+from servers.games.values import InvalidValueError, Key, Setting
+
+SECRET_BYTES = 12
+
+
+class SettingsError(Exception):
+    """Values that do not fit; `by_key` has a sentence for each."""
+
+    def __init__(self, by_key: Mapping[str, str]) -> None:
+        super().__init__(" ".join(by_key.values()))
+        self.by_key = dict(by_key)
+
+
+def _inside(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not value.isprintable() or "\\" in value:
+        raise fail((), f"{value!r} has to be a path inside the game's folder: relative and without `..`")
+    return str(path)
+
+
+class DebianInstall(Model):
+    """Packages of the host's Debian sources, unpacked without root. The first one names the version."""
+
+    method: Literal["debian"]
+    packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = Field(min_length=1)
+    architecture: str = Field(default="", pattern=r"^[a-z0-9]*$")
+
+
+class BuiltinInstall(Model):
+    """A folder that comes with the portal, beside the definition."""
+
+    method: Literal["builtin"]
+    folder: str = Field(pattern=r"^[a-z0-9_]+$")
+
+
+class SteamcmdInstall(Model):
+    """An application of Steam. `platforms` are downloaded one after the other into the same folder."""
+
+    method: Literal["steamcmd"]
+    app: int = Field(gt=0)
+    platforms: tuple[Literal["linux", "windows"], ...] = ("linux",)
+    branch: str = Field(default="public", pattern=r"^[A-Za-z0-9_.-]+$")
+
+
+class Run(Model):
+    """How the game is started and stopped. Delays in seconds."""
+
+    argv: tuple[str, ...] = Field(min_length=1)
+    environment: dict[Annotated[str, Field(pattern=r"^[A-Z_][A-Z0-9_]*$")], str] = {}
+    workdir: str = "."
+    stop_signal: str = "SIGINT"
+    stop_after: float = Field(default=10, ge=0, le=300)
+    kill_after: float = Field(default=5, ge=0, le=300)
+    ready: str = ""
+
+    _workdir_inside = field_validator("workdir")(_inside)
+
+    @field_validator("stop_signal")
+    @classmethod
+    def _is_signal(cls, value: str) -> str:
+        if value not in signal.Signals.__members__:
+            raise fail((), f"{value!r} is not a signal; write for example SIGINT or SIGTERM")
+        return value
+
+
+class Port(Model):
+    """A port the portal picks between `from` and `to`, in steps of `step`."""
+
+    name: Key
+    protocol: Literal["udp", "tcp", "both"]
+    first: int = Field(alias="from", ge=1024, le=65535)
+    last: int = Field(alias="to", ge=1024, le=65535)
+    step: int = Field(default=1, ge=1, le=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.first > self.last:
+            raise fail(("to",), f"has to be at least {self.first}, the first port")
+        return self
+
+    @property
+    def numbers(self) -> range:
+        """The ports it may be given, in the order they are tried."""
+        return range(self.first, self.last + 1, self.step)
+
+
+class Query(Model):
+    """How players and map are asked for."""
+
+    protocol: Literal["source", "quake3", "teeworlds"]
+    port: Key = "game"
+
+
+class Console(Model):
+    """How a command is sent to the running game. `loopback`: the game listens for it on 127.0.0.1 only."""
+
+    protocol: Literal["source-rcon", "quake3-rcon", "teeworlds-econ"]
+    port: Key = "game"
+    secret: Key
+    loopback: bool = False
+
+
+class File(Model):
+    """A config file written at every start. In a console syntax each placeholder becomes one quoted word."""
+
+    path: str = Field(min_length=1)
+    syntax: Literal[Syntax.QUAKE, Syntax.SOURCE, Syntax.TEEWORLDS, Syntax.INI, Syntax.PLAIN]
+    lines: tuple[str, ...]
+
+    _path_inside = field_validator("path")(_inside)
+
+
+class Game(Model):
+    """A game as its definition describes it."""
+
+    slug: str = Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")
+    name: str = Field(min_length=1, max_length=60)
+    summary: str = Field(min_length=1, max_length=200)
+    homepage: str = Field(default="", pattern=r"^(https?://\S+)?$")
+    appid: int | None = Field(default=None, gt=0, description="Steam's number, for steam://connect links.")
+    install: DebianInstall | BuiltinInstall | SteamcmdInstall = Field(discriminator="method")
+    run: Run
+    ports: tuple[Port, ...] = Field(min_length=1)
+    query: Query | None = None
+    console: Console | None = None
+    secrets: tuple[Key, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    files: tuple[File, ...] = ()
+
+    @cached_property
+    def settings_by_key(self) -> dict[str, Any]:
+        return {setting.key: setting for setting in self.settings}
+
+    @cached_property
+    def places(self) -> dict[str, set[Syntax]]:
+        """For each setting, every syntax its value is written in."""
+        found: dict[str, set[Syntax]] = {setting.key: set() for setting in self.settings}
+        for _, template, syntax in self.templates():
+            for kind, key, _ in placeholders.find(template):
+                if kind == "setting":
+                    found[key].add(syntax)
+        return found
+
+    def templates(self) -> Iterator[tuple[Path, str, Syntax]]:
+        """Every template that may hold a member's text: where it stands in the definition, itself, its syntax."""
+        for index, element in enumerate(self.run.argv):
+            yield ("run", "argv", index), element, Syntax.ARGV
+        for number, file in enumerate(self.files):
+            for index, line in enumerate(file.lines):
+                yield ("files", number, "lines", index), line, file.syntax
+
+    def clean_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The given values, typed and bounded; those left out stay out. `SettingsError` when any does not fit."""
+        cleaned, errors = {}, {}
+        for key, value in values.items():
+            if key not in self.settings_by_key:
+                errors[key] = f"{self.name} has no setting {key!r}. Leave it out."
+                continue
+            try:
+                cleaned[key] = self._clean(key, value)
+            except (InvalidValueError, RefusedError) as error:
+                errors[key] = f"{self.settings_by_key[key].label} {error}"
+        if errors:
+            raise SettingsError(errors)
+        return cleaned
+
+    def _clean(self, key: str, value: Any) -> Any:
+        setting = self.settings_by_key[key]
+        cleaned = setting.clean(value)
+        for syntax in sorted(self.places[key]):
+            write(setting.text(cleaned), syntax)
+        return cleaned
+
+    def default_settings(self) -> dict[str, Any]:
+        return {setting.key: setting.default for setting in self.settings}
+
+    def complete_secrets(self, existing: Mapping[str, str]) -> dict[str, str]:
+        """The secrets a server of this game needs: those it has, and newly made ones for the rest."""
+        return {key: existing.get(key) or random.token_hex(SECRET_BYTES) for key in self.secrets}
+
+    def render(
+        self,
+        *,
+        settings: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        ports: Mapping[str, int],
+        name: str,
+        merged: str,
+        address: str = "0.0.0.0",  # noqa: S104 - a game server is there to be reached
+    ) -> Rendered:
+        """What to start. `settings` as stored: what the game no longer knows is ignored, what is not there is default.
+
+        `merged` is the absolute path of the server's files as the game sees them, `address` the one it listens on.
+        Raises `SettingsError`, or `RenderError` when a port or secret is missing.
+        """
+        known = {key: value for key, value in settings.items() if key in self.settings_by_key}
+        values = self.default_settings() | self.clean_settings(known)
+        texts = {key: self.settings_by_key[key].text(value) for key, value in values.items()}
+        # The interpreter itself, not a virtual environment's link to it: a sandboxed game cannot see the portal.
+        python = getattr(sys, "_base_executable", "") or sys.executable
+        own = {"merged": merged, "python": python, "name": name, "address": address}
+        return render(self, texts, secrets, ports, own)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for what, names in (
+            ("ports", [port.name for port in self.ports]),
+            ("settings", [setting.key for setting in self.settings]),
+            ("files", [file.path for file in self.files]),
+        ):
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    raise fail((what, index), f"{name!r} is there twice; give each its own name")
+        ports = {port.name for port in self.ports}
+        for what, asked in (("query", self.query), ("console", self.console)):
+            if asked and asked.port not in ports:
+                raise fail((what, "port"), f"{asked.port!r} is not one of the ports: {', '.join(sorted(ports))}")
+        if self.console and self.console.secret not in self.secrets:
+            raise fail(("console", "secret"), f"{self.console.secret!r} is not listed in secrets")
+        self._check_placeholders(ports)
+        self._check_defaults()
+        return self
+
+    def _check_placeholders(self, ports: set[str]) -> None:
+        plain = {(kind, "") for kind in placeholders.PLAIN} | {("port", port) for port in ports}
+        known = plain | {("setting", key) for key in self.settings_by_key} | {("secret", key) for key in self.secrets}
+        for path, template, syntax in self.templates():
+            for kind, key, alone in placeholders.find(template):
+                shown = f"{{{kind}.{key}}}" if key else f"{{{kind}}}"
+                if (kind, key) not in known:
+                    raise fail(path, f"{shown} is not a known placeholder")
+                if needs_whole_word(syntax) and not alone:
+                    raise fail(path, f"{shown} becomes a quoted word here: put blanks around it, and no quotes")
+        for name, template in self.run.environment.items():
+            if {(kind, key) for kind, key, _ in placeholders.find(template)} - plain:
+                raise fail(
+                    ("run", "environment", name), "may hold only {port.NAME}, {merged}, {python}, {name}, {address}"
+                )
+
+    def _check_defaults(self) -> None:
+        for index, setting in enumerate(self.settings):
+            texts = [("default", setting.text(setting.default))]
+            if setting.type == "choice":
+                texts += [("choices", value) for value in setting.choices]
+            for field, text in texts:
+                for syntax in self.places[setting.key]:
+                    try:
+                        write(text, syntax)
+                    except RefusedError as error:
+                        raise fail(("settings", index, field), f"{text!r} {error}") from None

@@ -1,0 +1,77 @@
+"""How a member's text may stand in a config file or an argument: quoted by the syntax, or refused with a sentence.
+
+Quake's and Source's consoles know no escape inside quotes and split commands at `;`, so what they cannot hold is
+refused, never rewritten: a member finds the text of the server exactly as typed, or learns which character to change.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Syntax(StrEnum):
+    """Where a value is written to: a file's console language, a `key = value` file, plain text, or an argument."""
+
+    QUAKE = "quake"
+    SOURCE = "source"
+    TEEWORLDS = "teeworlds"
+    INI = "ini"
+    PLAIN = "plain"
+    ARGV = "argv"
+
+
+class RefusedError(ValueError):
+    """A value cannot be written in a syntax; the text says which character and what to do."""
+
+
+def _quoted(value: str) -> str:
+    return f'"{value}"'
+
+
+def _escaped(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass(frozen=True)
+class _Rule:
+    forbidden: str = ""
+    ascii_only: bool = False
+    write: Callable[[str], str] = str
+    whole_word: bool = False  # a placeholder must stand alone, since it becomes one quoted word
+
+
+_CONSOLE = _Rule(forbidden='";\\', ascii_only=True, write=_quoted, whole_word=True)
+_RULES = {
+    Syntax.QUAKE: _CONSOLE,
+    Syntax.SOURCE: _CONSOLE,
+    Syntax.TEEWORLDS: _Rule(write=_escaped, whole_word=True),
+    Syntax.INI: _Rule(forbidden="\"';#\\"),
+    Syntax.PLAIN: _Rule(),
+    Syntax.ARGV: _Rule(ascii_only=True),
+}
+# Games parse their arguments again: ioquake3 joins them into one line of console text, srcds takes a leading - or +
+# for an option. These characters mean nothing to any of them.
+_ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:@=/-]*")
+
+
+def needs_whole_word(syntax: Syntax) -> bool:
+    """Whether a placeholder has to stand between blanks in this syntax."""
+    return _RULES[syntax].whole_word
+
+
+def write(value: str, syntax: Syntax) -> str:
+    """`value` as it is written in `syntax`; `RefusedError` when it cannot be."""
+    rule = _RULES[syntax]
+    for character in value:
+        if not character.isprintable():
+            raise RefusedError("may not hold line breaks or invisible characters. Type it on one line.")
+        if character in rule.forbidden:
+            raise RefusedError(f"may not hold {character} (the game's config files give it a meaning). Leave it out.")
+        if rule.ascii_only and not character.isascii():
+            raise RefusedError(
+                f"may not hold {character}. The game reads only plain English letters, digits and signs."
+            )
+    if syntax is Syntax.ARGV and not _ARGUMENT.fullmatch(value):
+        raise RefusedError("may hold only letters, digits and _ . , : @ = / - and must begin with a letter or digit.")
+    return rule.write(value)
