@@ -193,6 +193,12 @@ class Server(models.Model):
     def is_live(self) -> bool:
         return self.unit in (self.Unit.STARTING, self.Unit.RUNNING, self.Unit.RESTARTING, self.Unit.STOPPING)
 
+    @property
+    def address(self) -> str:
+        """Where players connect, or nothing while it has no port. Reads `node` and `ports`: fetch both with a list."""
+        host = f"[{self.node.address}]" if ":" in self.node.address else self.node.address
+        return next((f"{host}:{port.number}" for port in self.ports.all() if port.name == "game"), "")
+
     def facts(self) -> dict[str, Any]:
         """The last query answer, empty unless the server runs and answered."""
         return self.query if self.unit == self.Unit.RUNNING and self.query.get("ok") else {}
