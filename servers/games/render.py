@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from servers.games import placeholders
@@ -32,7 +31,7 @@ class Rendered:
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
-    workdir: str  # absolute, inside the merged tree
+    workdir: str  # relative to the merged tree
     files: Mapping[str, bytes] = field(repr=False)  # path inside the merged tree: content
     stop: Stop
     ready: str | None  # regular expression of the console line that says the game is up
@@ -77,7 +76,7 @@ def render(
     return Rendered(
         argv=tuple(placeholders.substitute(element, argument) for element in run.argv),
         environment={name: placeholders.substitute(text, values) for name, text in run.environment.items()},
-        workdir=str(PurePosixPath(own["merged"], run.workdir)),
+        workdir=run.workdir,
         files=files,
         stop=Stop(signal.Signals[run.stop_signal], run.stop_after, run.kill_after),
         ready=run.ready or None,
