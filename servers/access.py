@@ -52,6 +52,13 @@ def require(user: "User | AnonymousUser", server: Server, right: Right) -> None:
         raise PermissionDenied(f"You need the right “{right.label.lower()}” on {server.name}. Ask its owner for it.")
 
 
+def require_owner(user: "User | AnonymousUser", server: Server, what: str) -> None:
+    """For what no right covers, such as to “delete”: raises as `require` does unless `user` is the owner or staff."""
+    require(user, server, Right.VIEW)
+    if server.owner_id != user.pk and not user.is_staff:
+        raise PermissionDenied(f"Only its owner or a moderator may {what} {server.name}.")
+
+
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 
