@@ -6,21 +6,30 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 
 from servers.services.commands import hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
-from servers.services.deletion import delete_server, finish_put_away, purge_servers, restore_server
-from servers.services.installations import install_game
+from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
+from servers.services.installations import begin_build, fail_build, install_game, promote, reuse_version
+from servers.services.observing import beat, record_query, record_unit, use_installation
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of
 from servers.services.sharing import share_server, transfer_server, unshare_server
 
 __all__ = [
+    "beat",
+    "begin_build",
     "clone_server",
     "create_server",
     "delete_server",
+    "fail_build",
     "finish_put_away",
     "hide_secrets",
     "install_game",
+    "promote",
     "purge_servers",
+    "record_query",
+    "record_unit",
+    "request_purge",
     "restart_server",
     "restore_server",
+    "reuse_version",
     "send_command",
     "share_server",
     "start_server",
@@ -29,4 +38,5 @@ __all__ = [
     "transfer_server",
     "unshare_server",
     "update_settings",
+    "use_installation",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from jobs import events
@@ -15,7 +16,7 @@ from jobs.models import Job
 from jobs.services import enqueue
 from servers import games
 from servers.errors import CannotRestore
-from servers.models import KEEP_DELETED, Server
+from servers.models import KEEP_DELETED, Node, Server
 from servers.services.common import locked, record, supersede, tell_users
 from servers.services.creation import save_named
 from servers.services.ports import give_ports
@@ -24,7 +25,7 @@ from servers.services.power import RESTART, START, STOP
 if TYPE_CHECKING:
     from portal.models import User
 
-DELETE, RESTORE = "servers.delete", "servers.restore"
+DELETE, RESTORE, PURGE = "servers.delete", "servers.restore", "servers.purge"
 
 
 def delete_server(*, by: "User", server: Server) -> Job:
@@ -56,22 +57,34 @@ def restore_server(*, by: "User", server: Server) -> Job:
 
 
 def finish_put_away(*, server: Server, at: datetime | None) -> None:
-    """The job's last step: the files are aside since `at`, or back in place (None)."""
-    Server.objects.filter(pk=server.pk).update(put_away_at=at)
+    """The job's last step: the server is stopped and its files are aside since `at`, or back in place (None)."""
+    Server.objects.filter(pk=server.pk).update(put_away_at=at, unit=Server.Unit.STOPPED, unit_detail="", query={})
     events.publish(server.topic)
+
+
+def request_purge(*, node: Node) -> Job | None:
+    """The job that deletes files put aside too long ago, when there are any."""
+    if not _outlived(node.slug).exists():
+        return None
+    return enqueue(
+        kind=PURGE, subject=f"purge:{node.slug}", title="Delete old files for good", args={"node": node.slug},
+        node=node.slug, coalesce=True,
+    )  # fmt: skip
 
 
 def purge_servers(*, node: str) -> int:
     """Forget servers whose files were put aside so long ago that the runtime has deleted them; returns how many."""
-    old = Server.objects.filter(node__slug=node, put_away_at__lt=timezone.now() - KEEP_DELETED)
     with transaction.atomic():
-        gone = list(
-            old.select_for_update(of=("self",), skip_locked=True).exclude(deleted_at=None).select_related("console")
-        )
+        gone = list(_outlived(node).select_for_update(of=("self",), skip_locked=True).select_related("console"))
         for server in gone:
             server.delete()
             server.console.delete()
     return len(gone)
+
+
+def _outlived(node: str) -> QuerySet[Server]:
+    old = timezone.now() - KEEP_DELETED
+    return Server.objects.filter(node__slug=node, put_away_at__lt=old).exclude(deleted_at=None)
 
 
 def _enqueue(server: Server, kind: str, verb: str, *, by: "User") -> Job:

@@ -15,7 +15,7 @@ from servers.models import Installation, Node, Server
 if TYPE_CHECKING:
     from portal.models import User
 
-KIND = "installations.install"
+INSTALL = "installations.install"
 TIME_LIMIT = 4 * 3600  # a first Left 4 Dead 2 is 9 GiB over a home line
 
 
@@ -33,7 +33,7 @@ def install_game(*, by: "User | None", node: Node, game: str, update: bool = Fal
     """Install `game` on `node`; `update` builds a new version even when there is one. Raises `UnknownGame`."""
     definition = games.get(game)
     return enqueue(
-        kind=KIND,
+        kind=INSTALL,
         subject=topic(node, game),
         title=f"{'Update' if update else 'Install'} {definition.name}",
         args={"node": node.slug, "game": game, "update": update},
@@ -84,3 +84,13 @@ def promote(*, installation: Installation, version: str, size_bytes: int) -> Non
         if not done:
             raise ValueError(f"{installation} is not being built")
         events.publish(topic(installation.node, installation.game))
+
+
+def reuse_version(*, build: Installation, known: Installation) -> None:
+    """The build turned out to be a version that is there already: make that the current one again."""
+    versions = Installation.objects.filter(node=build.node, game=build.game)
+    with transaction.atomic():
+        versions.filter(is_current=True).update(is_current=False)
+        versions.filter(pk=known.pk, state=Installation.State.READY).update(is_current=True)
+        build.delete()
+        events.publish(topic(build.node, build.game))

@@ -1,6 +1,11 @@
-"""Start, stop and restart: what is wanted and the job that brings it about, in one transaction. The last press wins."""
+"""Start, stop and restart: what is wanted and the job that brings it about, in one transaction. The last press wins.
+
+The job that installs the game is asked for in a transaction before: one transaction locks one job subject only.
+"""
 
 from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
 
 from jobs.models import Job
 from jobs.services import enqueue
@@ -20,18 +25,22 @@ def start_server(*, by: "User | None", server: Server) -> Job:
 
     Raises `OwnerSuspended`, `ServerGone`, `servers.games.UnknownGame`.
     """
+    _refuse_suspended(server)
+    install = installation_for_start(server, by=by)
     with locked(server) as fresh:
         _refuse_suspended(fresh)
         supersede(fresh, [STOP], [Job.State.QUEUED], by=by)
-        return _press(fresh, START, "Start", Server.Desired.RUN, by=by)
+        return _press(fresh, START, "Start", Server.Desired.RUN, by=by, after=install)
 
 
 def restart_server(*, by: "User | None", server: Server) -> Job:
     """Stop it if it runs, then start it with its present settings and the newest installation. Raises as start does."""
+    _refuse_suspended(server)
+    install = installation_for_start(server, by=by)
     with locked(server) as fresh:
         _refuse_suspended(fresh)
         supersede(fresh, [START, STOP], [Job.State.QUEUED], by=by)
-        return _press(fresh, RESTART, "Restart", Server.Desired.RUN, by=by)
+        return _press(fresh, RESTART, "Restart", Server.Desired.RUN, by=by, after=install)
 
 
 def stop_server(*, by: "User | None", server: Server) -> Job:
@@ -42,13 +51,19 @@ def stop_server(*, by: "User | None", server: Server) -> Job:
 
 
 def stop_servers_of(*, by: "User | None", owner: "User") -> list[Job]:
-    """Stop every server of somebody who is being suspended that runs or wants to."""
-    wanted = Server.objects.present().filter(owner=owner)
-    stopped = wanted.filter(desired=Server.Desired.STOP, unit__in=[Server.Unit.STOPPED, Server.Unit.CRASHED])
-    return [stop_server(by=by, server=server) for server in wanted.exclude(pk__in=stopped.values("pk"))]
+    """Stop every server of somebody who was suspended that runs, wants to or is about to."""
+    jobs = []
+    for server in Server.objects.present().filter(owner=owner):
+        with locked(server) as fresh:  # waits for a start that was pressed just before
+            at_rest = fresh.desired == Server.Desired.STOP and not fresh.is_live
+            if not at_rest or Job.objects.active().about(fresh.topic).exists():
+                jobs.append(stop_server(by=by, server=fresh))
+    return jobs
 
 
-def _press(server: Server, kind: str, verb: str, desired: Server.Desired, *, by: "User | None") -> Job:
+def _press(
+    server: Server, kind: str, verb: str, desired: Server.Desired, *, by: "User | None", after: Job | None = None
+) -> Job:
     Server.objects.filter(pk=server.pk).update(desired=desired)
     job = enqueue(
         kind=kind,
@@ -57,7 +72,7 @@ def _press(server: Server, kind: str, verb: str, desired: Server.Desired, *, by:
         args={"server": server.pk},
         node=server.node.slug,
         requested_by=by,
-        after=installation_for_start(server, by=by) if desired == Server.Desired.RUN else None,
+        after=after,
         coalesce=True,
     )
     record(by, server, verb.lower(), job=job.pk)
@@ -65,5 +80,6 @@ def _press(server: Server, kind: str, verb: str, desired: Server.Desired, *, by:
 
 
 def _refuse_suspended(server: Server) -> None:
-    if not server.owner.may_enter:
+    owner = get_user_model().objects.get(pk=server.owner_id)  # read now: the row lock does not freshen what is joined
+    if not owner.may_enter:
         raise OwnerSuspended(server.name)
