@@ -59,18 +59,6 @@ def require_owner(user: "User | AnonymousUser", server: Server, what: str) -> No
         raise PermissionDenied(f"Only its owner or a moderator may {what} {server.name}.")
 
 
-def is_owner(user: "User | AnonymousUser", server: Server) -> bool:
-    """Whether `user` may do what no right gives: delete the server or give it away. Its owner and staff may."""
-    return rights(user, server) == EVERYTHING and (user.is_staff or server.owner_id == user.pk)
-
-
-def require_owner(user: "User | AnonymousUser", server: Server, action: str) -> None:
-    """Raise `Http404` or `PermissionDenied` as `require` does unless `is_owner`; `action` completes the sentence."""
-    require(user, server, Right.VIEW)
-    if not is_owner(user, server):
-        raise PermissionDenied(f"Only its owner or a moderator may {action} {server.name}.")
-
-
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 
