@@ -1,16 +1,50 @@
 """People: users, the invitations that let them in and the tokens that let their programs in."""
 
+from typing import Self
+
 from django.contrib.auth.models import AbstractUser
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+# `\Z`, since `$` lets a newline follow; PostgreSQL reads both letters as Python does.
+USERNAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{1,29}\Z"
+USERNAME_RULE = "Use 2 to 30 letters, digits, dots, dashes and underscores, starting with a letter or a digit."
 
 
 class User(AbstractUser):
     """A member; `is_staff` may moderate. Suspension is its own field, apart from Django's `is_active`."""
 
+    username = models.CharField(
+        "name",
+        max_length=30,
+        unique=True,
+        validators=[RegexValidator(USERNAME_PATTERN, USERNAME_RULE)],
+        error_messages={"unique": "That name is taken. Choose another."},
+        help_text=USERNAME_RULE,
+    )
+    session_generation = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Raised to end every session of this user for good."
+    )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_reason = models.CharField(max_length=200, blank=True, editable=False)
+
+    class Meta(AbstractUser.Meta):
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="username_once_whatever_case",
+                violation_error_message="That name is taken. Choose another.",
+            ),
+            models.CheckConstraint(
+                condition=Q(username__regex=USERNAME_PATTERN),
+                name="username_pattern",
+                violation_error_message=USERNAME_RULE,
+            ),
+        ]
 
     @property
     def is_suspended(self) -> bool:
@@ -20,6 +54,18 @@ class User(AbstractUser):
     def may_enter(self) -> bool:
         """Whether this user may sign in, use a token or keep a socket."""
         return self.is_active and not self.is_suspended
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Django's, with `session_generation` in it: what both the current and the fallback hash are made by."""
+        value = f"{self.password}:{self.session_generation}"
+        return salted_hmac("portal.User.session", value, secret=secret, algorithm="sha256").hexdigest()
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Reads of invitations."""
+
+    def open(self) -> Self:
+        return self.filter(used_at=None, revoked_at=None, expires_at__gt=timezone.now())
 
 
 class Invitation(models.Model):
@@ -34,8 +80,13 @@ class Invitation(models.Model):
     used_at = models.DateTimeField(null=True, blank=True)
     used_by = models.OneToOneField(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="invitation")
 
+    objects = InvitationQuerySet.as_manager()
+
     class Meta:
         ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(used_by=None) | Q(used_at__isnull=False), name="invitation_used_once")
+        ]
 
     def __str__(self) -> str:
         return self.note or f"invitation {self.pk}"

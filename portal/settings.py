@@ -49,13 +49,15 @@ CSRF_TRUSTED_ORIGINS = _words("LEFT4ME_ORIGINS")
 # The node this process works for: its slug is the name of its job queue.
 NODE = os.environ.get("LEFT4ME_NODE", "local")
 RUNTIME = os.environ.get("LEFT4ME_RUNTIME", "local")  # local | systemd
+# How the local runtime merges a server's layers: overlay, copy, or auto (overlay where the machine allows it).
+LOCAL_MOUNT = os.environ.get("LEFT4ME_LOCAL_MOUNT", "auto")
 HTTPS = _flag("LEFT4ME_HTTPS")
 # How many servers a member may have; staff are exempt.
 SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))
 
 INSTALLED_APPS = [
     "daphne",
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -65,11 +67,12 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "channels",
+    "ninja",  # serves the API's documentation without a content network
     "django_q",
     "portal",
     "servers",
     "jobs",
-    "portal.admin_site.AdminConfig",
+    "portal.apps.AdminConfig",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -160,6 +163,7 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "portal.auth.AccountAdapter"
+ACCOUNT_FORMS = {"login": "portal.forms.LoginForm"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 

@@ -1,9 +1,23 @@
 """The URL map of the whole site."""
 
+from allauth.account import views as account
 from django.contrib import admin
 from django.urls import include, path
 
+from portal import views
+
+# Of allauth's pages only those that members without e-mail addresses use.
+accounts = [
+    path("accounts/login/", account.login, name="account_login"),
+    path("accounts/logout/", account.logout, name="account_logout"),
+    path("accounts/password/", account.password_change, name="account_change_password"),
+    path("accounts/tokens/", views.api_tokens, name="api_tokens"),
+    path("accounts/tokens/<int:pk>/revoke/", views.revoke_token, name="api_token_revoke"),
+    path("invitations/<str:secret>/", views.invitation, name="invitation"),
+]
 urlpatterns = [
-    path("accounts/", include("allauth.account.urls")),
+    *accounts,
     path("admin/", admin.site.urls),
+    path("api/v1/", include("portal.api")),
+    path("", include("portal.health")),
 ]

@@ -1,0 +1,109 @@
+"""The HTTP API, `/api/v1/`: who asks, how often they may, and the routers of the other apps under one description."""
+
+import time
+from typing import Any
+
+from django.core.cache import caches
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from ninja import NinjaAPI, Schema
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+from ninja.security import HttpBearer
+from ninja.throttling import BaseThrottle
+
+from jobs.api import router as jobs_router
+from portal import api_errors, tokens
+from portal.models import User
+from servers.api import router as servers_router
+
+PREFIX = "/api/v1"
+DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
+it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
+202 with the number of a job to follow. Errors are `application/problem+json`."""
+TAGS = {
+    "servers": "Your game servers, and those shared with you.",
+    "members": "Who else may do what with a server.",
+    "games": "What servers can be created from.",
+    "jobs": "Work in progress and done.",
+    "streams": "Numbered lines: logs of jobs and consoles of servers.",
+    "me": "Whose token this is.",
+}
+
+
+class TokenAuth(HttpBearer):
+    """Bearer tokens only: without cookies there is no cross-site request to forge."""
+
+    def authenticate(self, request: HttpRequest, token: str) -> User | None:
+        user = tokens.authenticate(token)
+        if user:
+            request.user = user
+        return user
+
+
+class UserLimit(BaseThrottle):
+    """At most `most` requests a minute for a user, over all their tokens, in each web process."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+
+    def allow_request(self, request: HttpRequest) -> bool:
+        counts = caches["process"]  # a count in the database would cost more than most requests
+        key = f"api:{request.user.pk}:{int(time.time() // 60)}"
+        counts.add(key, 0, timeout=120)
+        return counts.incr(key) <= self.most
+
+    def wait(self) -> float:
+        """Seconds until the next minute begins."""
+        return 60 - time.time() % 60
+
+
+class MeOut(Schema):
+    """The user a token stands for."""
+
+    username: str
+    is_staff: bool
+
+
+class Api(NinjaAPI):
+    """Ninja's, whose description also tells of the errors each operation answers with."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+    def get_openapi_schema(self, **options: Any) -> OpenAPISchema:
+        schema = super().get_openapi_schema(**options)
+        schema["components"]["schemas"]["Problem"] = api_errors.SCHEMA
+        for where, operations in schema["paths"].items():
+            for method, operation in operations.items():
+                operation["responses"] |= api_errors.responses(where, method, "requestBody" in operation)
+        return schema
+
+
+api = Api(
+    title="left4me",
+    version="1",
+    description=DESCRIPTION,
+    auth=TokenAuth(),
+    throttle=[UserLimit(600)],
+    urls_namespace="api",
+    openapi_extra={"tags": [{"name": name, "description": text} for name, text in TAGS.items()]},
+)
+api_errors.install(api)
+api.add_router("", servers_router)
+api.add_router("", jobs_router)
+
+
+@api.get("/me", response=MeOut, tags=["me"], summary="Who you are")
+def read_me(request: HttpRequest) -> User:
+    """The user whose token this is."""
+    assert isinstance(request.user, User)  # TokenAuth put it there
+    return request.user
+
+
+def unknown(request: HttpRequest, rest: str) -> HttpResponse:
+    """An address the API does not have."""
+    return api_errors.problem(404, "There is nothing here. `/api/v1/openapi.json` lists all there is.")
+
+
+urlpatterns = [path("", api.urls), path("<path:rest>", unknown)]

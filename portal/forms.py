@@ -1,0 +1,38 @@
+"""Forms of the account pages: they check and explain, `portal/services.py` writes."""
+
+from typing import Any
+
+from allauth.account.forms import LoginForm as AllauthLoginForm
+from django import forms
+from django.contrib.auth.forms import BaseUserCreationForm
+
+from portal.models import ApiToken, User
+
+
+class LoginForm(AllauthLoginForm):
+    """Signing in; only a right password learns that the account is suspended, and why."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean()
+        user = self.user
+        if isinstance(user, User) and not user.may_enter:
+            why = f": {user.suspended_reason.rstrip('.')}" if user.suspended_reason else ""
+            raise forms.ValidationError(f"Your account is suspended{why}. Ask a moderator about it.")
+        return cleaned
+
+
+class InvitationForm(BaseUserCreationForm):
+    """A newcomer's name and password, checked by the model's constraints and the password validators."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+class TokenForm(forms.ModelForm):
+    """What a member calls a new token."""
+
+    class Meta:
+        model = ApiToken
+        fields = ("name",)
+        help_texts = {"name": "What will use it, so that you know which to revoke."}

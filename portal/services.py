@@ -1,0 +1,119 @@
+"""What changes people: invitations that let them in, suspension that keeps them out. Views and admin call these."""
+
+import secrets
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from jobs import events
+from jobs.models import Job
+from portal.models import Invitation, User
+from portal.tokens import digest_of
+from servers.models import AuditEvent
+from servers.services import stop_servers_of
+
+LONGEST_INVITATION_DAYS = 30
+
+
+class InvitationError(Exception):
+    """An invitation lets nobody in; the text says which and what to do."""
+
+
+class NameTaken(Exception):
+    """Somebody has that name, in whatever case."""
+
+
+class SuspensionError(Exception):
+    """That user cannot be suspended or reinstated; the text says why."""
+
+
+def create_invitation(*, by: User, note: str, days: int) -> tuple[Invitation, str]:
+    """Make a single-use invitation valid for `days`; returns it and its secret, which is kept nowhere."""
+    if not 1 <= days <= LONGEST_INVITATION_DAYS:
+        raise InvitationError(f"An invitation is valid for 1 to {LONGEST_INVITATION_DAYS} days.")
+    secret = secrets.token_urlsafe(32)
+    expires_at = timezone.now() + timedelta(days=days)
+    made = Invitation.objects.create(digest=digest_of(secret), note=note, created_by=by, expires_at=expires_at)
+    return made, secret
+
+
+def revoke_invitation(*, invitation: Invitation) -> bool:
+    """Refuse the link from now on; False when it had been used or revoked already."""
+    unused = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None)
+    return bool(unused.update(revoked_at=timezone.now()))
+
+
+def open_invitation(*, secret: str, lock: bool = False) -> Invitation:
+    """The invitation a link stands for. Raises `InvitationError` when it lets nobody in (any more)."""
+    rows = Invitation.objects.select_for_update() if lock else Invitation.objects.all()
+    invitation = rows.filter(digest=digest_of(secret)).first()
+    if invitation is None:
+        raise InvitationError("This is not an invitation of ours. Check that the whole link was copied.")
+    if invitation.used_at:
+        raise InvitationError("This invitation has been used. If it was by you, sign in; if not, ask for a new one.")
+    if invitation.revoked_at:
+        raise InvitationError("This invitation was withdrawn. Ask whoever sent it for a new one.")
+    if not invitation.is_open:
+        raise InvitationError("This invitation has expired. Ask whoever sent it for a new one.")
+    return invitation
+
+
+def accept_invitation(*, secret: str, username: str, password: str) -> User:
+    """Make the newcomer's account. Raises `InvitationError` or `NameTaken`, and then nothing is made.
+
+    The row lock is what makes the link single-use: of two newcomers at once the second waits and finds it used.
+    """
+    try:
+        with transaction.atomic():
+            invitation = open_invitation(secret=secret, lock=True)
+            user = User.objects.create_user(username, password=password)
+            Invitation.objects.filter(pk=invitation.pk).update(used_at=timezone.now(), used_by=user)
+    except IntegrityError as error:
+        raise NameTaken("That name is taken. Choose another.") from error
+    return user
+
+
+def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
+    """Keep `user` out: sessions end for good, tokens and sockets are refused, their servers stop.
+
+    Returns the jobs that stop the servers. Raises `SuspensionError`.
+    """
+    with transaction.atomic():
+        # Locked together, so that two administrators cannot suspend each other at once.
+        administrators = {u.pk for u in User.objects.select_for_update().filter(is_superuser=True) if u.may_enter}
+        _refuse_suspension(by, user, administrators)
+        done = User.objects.filter(pk=user.pk, suspended_at=None).update(
+            suspended_at=timezone.now(),
+            suspended_reason=reason,
+            session_generation=F("session_generation") + 1,
+        )
+        if not done:
+            raise SuspensionError(f"{user} is suspended already.")
+        AuditEvent.objects.create(actor=by, action="suspend", detail={"user": user.username, "reason": reason})
+        events.publish(f"access:user:{user.pk}")
+        return stop_servers_of(by=by, owner=user)
+
+
+def reinstate_user(*, by: User, user: User) -> None:
+    """Let `user` in again; their servers stay stopped until somebody starts them. Raises `SuspensionError`."""
+    _refuse_over_staff(by, user, "reinstate")
+    with transaction.atomic():
+        suspended = User.objects.filter(pk=user.pk, suspended_at__isnull=False)
+        if not suspended.update(suspended_at=None, suspended_reason=""):
+            raise SuspensionError(f"{user} is not suspended.")
+        AuditEvent.objects.create(actor=by, action="reinstate", detail={"user": user.username})
+
+
+def _refuse_suspension(by: User, user: User, administrators: set[int]) -> None:
+    if user.pk == by.pk:
+        raise SuspensionError("You cannot suspend yourself. Ask another moderator.")
+    if administrators == {user.pk}:
+        raise SuspensionError(f"{user} is the only administrator left. Make somebody else one first.")
+    _refuse_over_staff(by, user, "suspend")
+
+
+def _refuse_over_staff(by: User, user: User, verb: str) -> None:
+    if user.is_staff and not by.is_superuser:
+        raise SuspensionError(f"Only an administrator may {verb} {user}, who moderates.")

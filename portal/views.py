@@ -1,0 +1,77 @@
+"""Pages about people: the invitation that lets one in and the tokens of their programs. allauth has the rest."""
+
+from allauth.account.adapter import get_adapter
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from portal import services, tokens
+from portal.forms import InvitationForm, TokenForm
+from portal.models import ApiToken, User
+
+
+def _signed_in(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # every caller is behind login_required
+    return request.user
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "POST"])
+def invitation(request: HttpRequest, secret: str) -> HttpResponse:
+    """Make an account from an invitation's link and sign its owner in."""
+    page = "portal/invitation.html"
+    if request.user.is_authenticated:
+        problem = f"You are signed in as {request.user}. Sign out first to make another account."
+        return render(request, page, {"problem": problem}, status=409)
+    form = InvitationForm(request.POST or None)
+    try:
+        services.open_invitation(secret=secret)
+        if form.is_valid():
+            user = services.accept_invitation(
+                secret=secret, username=form.cleaned_data["username"], password=form.cleaned_data["password1"]
+            )
+            get_adapter(request).login(request, user)
+            messages.success(request, f"Welcome, {user}.")
+            return redirect("/")
+    except services.InvitationError as error:
+        return render(request, page, {"problem": str(error)}, status=410)
+    except services.NameTaken as error:
+        form.add_error("username", str(error))
+    return render(request, page, {"form": form}, status=422 if form.is_bound else 200)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def api_tokens(request: HttpRequest) -> HttpResponse:
+    """List a member's tokens and make one. Its secret is in this one response, never in a message or a session."""
+    user, secret = _signed_in(request), ""
+    form = TokenForm(request.POST or None)
+    if form.is_valid():
+        try:
+            _, secret = tokens.create_token(user=user, name=form.cleaned_data["name"])
+            form = TokenForm()
+        except tokens.TokenError as error:
+            form.add_error("name", str(error))
+    live = ApiToken.objects.filter(user=user, revoked_at=None)
+    return render(
+        request,
+        "portal/tokens.html",
+        {"form": form, "tokens": live, "secret": secret},
+        status=422 if form.errors else 200,
+    )
+
+
+@login_required
+@require_POST
+def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
+    """Revoke one of the member's own tokens."""
+    token = get_object_or_404(ApiToken, pk=pk, user=_signed_in(request))
+    if tokens.revoke_token(token=token):
+        messages.success(request, f"The token “{token.name}” is revoked.")
+    return redirect("api_tokens")

@@ -1,0 +1,118 @@
+"""The shapes of servers, games and blueprints in the HTTP API."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja import Schema
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from servers import access
+from servers.models import Right, Server
+
+Value = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=1000)]
+Settings = Annotated[dict[str, Value], Field(max_length=100, description="Values by the setting's key.")]
+
+
+class GameOut(Schema):
+    """A game, as its definition describes it."""
+
+    slug: str
+    name: str
+    summary: str
+    settings: list[dict[str, Any]] = Field(description="Key, label, type, default and bounds of each setting.")
+
+
+class BlueprintOut(Schema):
+    """What a server can be created from."""
+
+    slug: str
+    name: str
+    summary: str
+    game: str
+
+
+class ServerOut(Schema):
+    """A server: what is wanted of it (`desired`) apart from what is seen of it (`unit`, `query`)."""
+
+    name: str
+    owner: str = Field(alias="owner.username")
+    game: str
+    blueprint: str | None = Field(description="Slug of what it was created from, while that is there.")
+    node: str = Field(alias="node.slug")
+    address: str = Field(description="Where players connect, `host:port`.")
+    desired: Server.Desired
+    unit: Server.Unit
+    unit_detail: str = Field(description="Why it is in that state, in a sentence; often empty.")
+    query: dict[str, Any] = Field(description="The game's last answer: map, players and so on; empty when unknown.")
+    console: int = Field(alias="console_id", description="Its stream of lines: `/streams/{id}/lines`.")
+    settings: dict[str, Any] | None = Field(description="Null without the right to see them.")
+    rights: list[Right] = Field(description="What you may do with it.")
+    created_at: datetime
+
+    @staticmethod
+    def resolve_blueprint(server: Server) -> str | None:
+        return server.blueprint.slug if server.blueprint else None
+
+    @staticmethod
+    def resolve_query(server: Server) -> dict[str, Any]:
+        return server.facts()
+
+    @staticmethod
+    def resolve_rights(server: Server, context: Any) -> list[Right]:
+        return sorted(access.rights(_user(context), server))
+
+    @staticmethod
+    def resolve_settings(server: Server, context: Any) -> dict[str, Any] | None:
+        return server.settings if Right.SETTINGS in access.rights(_user(context), server) else None
+
+
+def _user(context: Any) -> Any:
+    request: HttpRequest = context["request"]
+    return request.user
+
+
+class NewServer(Schema):
+    """What a new server is made from."""
+
+    name: str = Field(max_length=200, description="Small letters, digits and hyphens; part of its address here.")
+    blueprint: str = Field(max_length=63, description="A blueprint's slug.")
+    settings: Settings = {}
+
+
+class ServerChange(Schema):
+    """What to change; settings that are not named stay as they are."""
+
+    settings: dict[str, Value | None] = Field(max_length=100, description="New values by key; null: the default again.")
+
+
+class CloneIn(Schema):
+    """The copy's name."""
+
+    name: str = Field(max_length=200)
+
+
+class CommandIn(Schema):
+    """One line for the server's console."""
+
+    command: str = Field(max_length=1000)
+
+
+class CommandOut(Schema):
+    """What the server answered."""
+
+    answer: str
+
+
+class MemberOut(Schema):
+    """Somebody with rights on a server of somebody else."""
+
+    username: str = Field(alias="user.username")
+    rights: list[Right]
+
+
+class MemberIn(Schema):
+    """Rights for a user; the right to view comes with any, and what is not listed is taken."""
+
+    username: str = Field(max_length=150)
+    rights: list[Right] = Field(min_length=1, max_length=20)
