@@ -4,7 +4,7 @@ from typing import Any
 
 from allauth.account.forms import LoginForm as AllauthLoginForm
 from django import forms
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import UserCreationForm
 
 from portal.models import ApiToken, User
 
@@ -21,7 +21,7 @@ class LoginForm(AllauthLoginForm):
         return cleaned
 
 
-class InvitationForm(BaseUserCreationForm):
+class InvitationForm(UserCreationForm):
     """A newcomer's name and password, checked by the model's constraints and the password validators."""
 
     class Meta:

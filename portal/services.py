@@ -82,7 +82,9 @@ def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
     """
     with transaction.atomic():
         # Locked together, so that two administrators cannot suspend each other at once.
-        administrators = {u.pk for u in User.objects.select_for_update().filter(is_superuser=True) if u.may_enter}
+        administrators = {
+            u.pk for u in User.objects.select_for_update().filter(is_superuser=True).order_by("pk") if u.may_enter
+        }
         _refuse_suspension(by, user, administrators)
         done = User.objects.filter(pk=user.pk, suspended_at=None).update(
             suspended_at=timezone.now(),
@@ -109,9 +111,9 @@ def reinstate_user(*, by: User, user: User) -> None:
 def _refuse_suspension(by: User, user: User, administrators: set[int]) -> None:
     if user.pk == by.pk:
         raise SuspensionError("You cannot suspend yourself. Ask another moderator.")
+    _refuse_over_staff(by, user, "suspend")
     if administrators == {user.pk}:
         raise SuspensionError(f"{user} is the only administrator left. Make somebody else one first.")
-    _refuse_over_staff(by, user, "suspend")
 
 
 def _refuse_over_staff(by: User, user: User, verb: str) -> None:

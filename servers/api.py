@@ -129,11 +129,11 @@ def restart_server(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
 
 
 @router.post("/servers/{name}/clone", response=ACCEPTED, tags=["servers"], summary="Copy a server")
-def clone_server(request: HttpRequest, name: Name, copy: CloneIn) -> Status[dict[str, int]]:
+def clone_server(request: HttpRequest, name: Name, clone: CloneIn) -> Status[dict[str, int]]:
     """A server of yours with the same settings and files. It needs the rights to its settings and its files."""
     server = server_for(request, name, Right.SETTINGS)
     access.require(request.user, server, Right.FILES)
-    _, job = services.clone_server(by=request.user, server=server, name=copy.name)
+    _, job = services.clone_server(by=request.user, server=server, name=clone.name)
     return Status(202, {"job": job.pk})
 
 

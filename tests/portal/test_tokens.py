@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 
 from portal import tokens
@@ -87,3 +88,58 @@ def test_requests_at_once_do_not_pass_the_limit_together(alice: User) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(make, range(4))) == 1
+
+
+PAGE = "/accounts/tokens/"
+
+
+def test_the_page_shows_a_new_token_once(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    made = client.post(PAGE, {"name": "laptop"})
+    secret = made.context["secret"]
+    assert secret in made.content.decode()
+    assert "no-store" in made.headers["Cache-Control"]
+    assert tokens.authenticate(secret) == alice
+    again = client.get(PAGE).content.decode()
+    assert secret not in again
+    assert "laptop" in again
+
+
+def test_the_page_says_why_no_token_was_made(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    tokens.create_token(user=alice, name="laptop")
+    refused = client.post(PAGE, {"name": "laptop"})
+    assert refused.status_code == 422
+    assert "already have a token named “laptop”" in refused.content.decode()
+
+
+def test_the_page_revokes_a_token(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    made, secret = tokens.create_token(user=alice, name="laptop")
+    assert client.post(f"{PAGE}{made.pk}/revoke/").status_code == 302
+    assert tokens.authenticate(secret) is None
+
+
+def test_nobody_else_sees_or_revokes_a_token(client: Client, alice: User, bob: User, mod: User) -> None:
+    made, secret = tokens.create_token(user=alice, name="laptop")
+    for stranger in (bob, mod):
+        client.force_login(stranger)
+        assert "laptop" not in client.get(PAGE).content.decode()
+        assert client.post(f"{PAGE}{made.pk}/revoke/").status_code == 404
+    assert tokens.authenticate(secret) == alice
+
+
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}1/revoke/"])
+def test_an_anonymous_or_suspended_visitor_is_sent_to_sign_in(client: Client, alice: User, path: str) -> None:
+    assert "/accounts/login/" in client.post(path).headers["Location"]
+    client.force_login(alice)
+    User.objects.filter(pk=alice.pk).update(suspended_at=timezone.now())
+    assert "/accounts/login/" in client.post(path).headers["Location"]
+
+
+def test_the_page_costs_the_same_for_many_tokens(client: Client, alice: User, django_assert_max_num_queries) -> None:
+    client.force_login(alice)
+    for number in range(tokens.MOST_PER_USER):
+        tokens.create_token(user=alice, name=f"token {number}")
+    with django_assert_max_num_queries(4):
+        client.get(PAGE)
