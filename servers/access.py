@@ -1,8 +1,10 @@
 """Who may do what: the one policy that views, the API, sockets, admin and files all ask."""
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch
 from django.http import Http404
 
 from jobs.models import Job
@@ -65,11 +67,27 @@ class FeedPolicy:
     @staticmethod
     def may_view_stream(user: Any, stream_id: int) -> bool | None:
         """A console needs the right to see it, a job's log follows the job; None when there is no such stream."""
-        if server := Server.objects.filter(console=stream_id).first():
-            return {Right.VIEW, Right.CONSOLE} <= rights(user, server)
-        if job := Job.objects.filter(stream=stream_id).first():
-            return FeedPolicy.may_view_job(user, job)
-        return None
+        return FeedPolicy.may_view_streams([(user, stream_id)])[user.pk, stream_id]
+
+    @staticmethod
+    def may_view_streams(asked: Collection[tuple[Any, int]]) -> dict[tuple[int, int], bool | None]:
+        """`may_view_stream` for many (user, stream) at once, in at most five queries."""
+        streams = {stream for _, stream in asked}
+        members = Prefetch("memberships", Membership.objects.filter(user__in={user.pk for user, _ in asked}))
+        servers = Server.objects.prefetch_related(members)
+        consoles = {server.console_id: server for server in servers.filter(console__in=streams)}
+        jobs = {job.stream_id: job for job in Job.objects.filter(stream__in=streams - consoles.keys())}
+        numbers = {number for job in jobs.values() if (number := _server_number(job)) is not None}
+        subjects = servers.in_bulk(numbers) if numbers else {}
+
+        def answer(user: Any, stream: int) -> bool | None:
+            if server := consoles.get(stream):
+                return {Right.VIEW, Right.CONSOLE} <= rights(user, server)
+            if job := jobs.get(stream):
+                return _job_allows(user, job, Right.VIEW, members=True, servers=subjects)
+            return None
+
+        return {(user.pk, stream): answer(user, stream) for user, stream in asked}
 
     @staticmethod
     def may_view_job(user: Any, job: Job) -> bool:
@@ -92,13 +110,21 @@ class FeedPolicy:
         return topics | {f"user:{user.pk}"}
 
 
-def _job_allows(user: Any, job: Job, right: Right, *, members: bool) -> bool:
+def _server_number(job: Job) -> int | None:
+    """The server a job is about."""
+    kind, _, number = job.subject.partition(":")
+    return int(number) if kind == "server" and number.isdecimal() else None
+
+
+def _job_allows(
+    user: Any, job: Job, right: Right, *, members: bool, servers: Mapping[int, Server] | None = None
+) -> bool:
+    """`servers`: those that the jobs in question are about, when the caller has fetched them."""
     if not may_enter(user):
         return False
     if user.is_staff:
         return True
-    kind, _, number = job.subject.partition(":")
-    if kind == "server" and number.isdecimal():
-        server = Server.objects.filter(pk=int(number)).first()
+    if (number := _server_number(job)) is not None:
+        server = Server.objects.filter(pk=number).first() if servers is None else servers.get(number)
         return server is not None and {Right.VIEW, right} <= rights(user, server)
-    return members and kind == "installation"
+    return members and job.subject.startswith("installation:")

@@ -1,0 +1,47 @@
+"""The agent's slow duties: its heartbeat, old files, jobs whose worker died."""
+
+import os
+import platform
+import shutil
+import time
+from pathlib import Path
+
+from django.conf import settings
+
+from jobs import reaper
+from servers import services
+from servers.agent.loop import Loop
+from servers.models import Node
+
+PURGE_EVERY = 3600.0  # seconds
+WATCH_MAY_REST = 30.0  # seconds without a look at the servers before the agent no longer counts as alive
+
+
+class Housekeeping:
+    """`step` is called every five seconds."""
+
+    def __init__(self, node: Node, watch: Loop) -> None:
+        self.node = node
+        self.watch = watch
+        self._next_purge = 0.0
+
+    def step(self) -> None:
+        if time.monotonic() - self.watch.last_success < WATCH_MAY_REST:
+            services.beat(node=self.node, info=self._info())
+        reaper.reap()
+        if time.monotonic() >= self._next_purge:
+            services.request_purge(node=self.node)
+            self._next_purge = time.monotonic() + PURGE_EVERY
+
+    def _info(self) -> dict[str, object]:
+        place = Path(settings.STATE_DIR)
+        place.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(place)
+        return {
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "runtime": settings.RUNTIME,
+            "disk_total": disk.total,
+            "disk_free": disk.free,
+            "load": round(os.getloadavg()[0], 2),
+        }

@@ -1,0 +1,84 @@
+"""The agent's main thread: holds the node's lock, listens for presses, and keeps the loops going until SIGTERM."""
+
+import logging
+import threading
+import time
+
+import psycopg
+from django.db import connection
+
+from jobs import events
+from servers.agent.housekeeping import Housekeeping
+from servers.agent.loop import Loop
+from servers.agent.queries import Queries
+from servers.agent.watch import Watch
+from servers.models import Node
+
+log = logging.getLogger(__name__)
+LOCK = 0x6C346701  # class of the advisory lock; the node's number is its key
+PATIENCE = 5.0  # seconds: the session of an agent just killed may still be ending
+
+
+class AlreadyRunning(Exception):
+    """Another agent of this node holds the lock."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(f"An agent of the node {node.slug} runs already. Stop it first.")
+
+
+class Agent:
+    """Watches the games of `node`. `run` returns after `stop`, or raises `AlreadyRunning`."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._stopping = threading.Event()
+        self._ours = threading.Event()  # set while the lock is held: the loops rest otherwise
+        watch = Watch(node)
+        self.watch = Loop("watch", watch.step, 0.1, self._ours)
+        self.queries = Loop("queries", Queries(node).step, 0.5, self._ours)
+        self.housekeeping = Loop("housekeeping", Housekeeping(node, self.watch).step, 5, self._ours)
+        self._look_again = watch.look_again
+
+    def stop(self, *_: object) -> None:
+        self._stopping.set()
+
+    def run(self) -> None:
+        loops = [self.watch, self.queries, self.housekeeping]
+        for loop in loops:
+            loop.start()
+        try:
+            while not self._stopping.is_set():
+                self._hold()
+        finally:
+            for loop in loops:
+                loop.stop()
+            for loop in loops:
+                loop.join(10)
+
+    def _hold(self) -> None:
+        """Hold the lock for as long as its session lives; a lost session is opened again."""
+        try:
+            with psycopg.connect(**connection.get_connection_params(), autocommit=True) as session:
+                self._take(session)
+                session.execute(f"LISTEN {events.CHANNEL}")
+                self._ours.set()
+                self._look_again()
+                self._listen(session)
+        except psycopg.OperationalError as error:
+            log.warning("The database is away (%s). Trying again.", str(error).strip())
+            self._stopping.wait(1)
+        finally:
+            self._ours.clear()
+
+    def _take(self, session: "psycopg.Connection[tuple[object, ...]]") -> None:
+        limit = time.monotonic() + PATIENCE
+        while not session.execute("SELECT pg_try_advisory_lock(%s, %s)", [LOCK, self.node.pk]).fetchone()[0]:  # type: ignore[index]
+            if time.monotonic() > limit or self._stopping.wait(0.2):
+                raise AlreadyRunning(self.node)
+
+    def _listen(self, session: "psycopg.Connection[tuple[object, ...]]") -> None:
+        while not self._stopping.is_set():
+            for notice in session.notifies(timeout=0.5, stop_after=1):
+                if notice.payload.startswith("server:"):
+                    self._look_again()
+            session.execute("SELECT 1")  # notices a lost session

@@ -1,0 +1,226 @@
+"""The job kinds of servers: what a worker does. Each is safe to run twice, and its lines are for members."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from jobs.models import Job
+from jobs.registry import JobError, job_kind
+from jobs.run import Run
+from servers import games, services
+from servers.models import KEEP_DELETED, Installation, Node, Server
+from servers.runtime import get_runtime
+from servers.runtime.base import RuntimeFailure, ServerSpec
+from servers.services.creation import CLONE
+from servers.services.deletion import DELETE, PURGE, RESTORE
+from servers.services.installations import INSTALL, folder
+from servers.services.power import RESTART, START, STOP
+
+LEAST_FREE = 200 * 2**20  # bytes; a game that cannot write its log fails in ways nobody understands
+WAIT_FOR_NAMESAKE = 60  # seconds
+MEBIBYTE = 2**20
+
+
+@job_kind(START, time_limit=300)
+def start(run: Run, server: int) -> None:
+    with _explained():
+        target = _present(server)
+        if not _superseded(run, target, STOP, RESTART):
+            _launch(run, target)
+
+
+@job_kind(STOP, time_limit=300)
+def stop(run: Run, server: int) -> None:
+    with _explained():
+        target = _present(server)
+        if not _superseded(run, target, START, RESTART):
+            _halt(run, target)
+
+
+@job_kind(RESTART, time_limit=600)
+def restart(run: Run, server: int) -> None:
+    with _explained():
+        target = _present(server)
+        if not _superseded(run, target, STOP, START):
+            _halt(run, target)
+            run.check()
+            _launch(run, target)
+
+
+@job_kind(DELETE, time_limit=600)
+def delete(run: Run, server: int) -> None:
+    """Runs again only until the files are aside: after that, a new server may have the name."""
+    with _explained():
+        target = Server.objects.get(pk=server)
+        if not target.deleted_at or target.put_away_at:
+            run.log("There is nothing left to do.")
+            return
+        _halt(run, target)
+        get_runtime().remove(target.name, _token(target))
+        services.finish_put_away(server=target, at=timezone.now())
+        run.log(f"Its files are kept for {KEEP_DELETED.days} days. A moderator can restore them until then.")
+
+
+@job_kind(RESTORE, time_limit=600)
+def restore(run: Run, server: int) -> None:
+    with _explained():
+        target = _present(server)
+        if target.put_away_at:
+            _wait_for_namesake(run, target)
+            get_runtime().restore(target.name, _token(target))
+            services.finish_put_away(server=target, at=None)
+        run.log("The server's files are back in place.")
+
+
+@job_kind(CLONE, time_limit=3600)
+def clone(run: Run, server: int, source: int) -> None:
+    """Copies the files that the source itself wrote; a copy that was interrupted is begun again."""
+    with _explained():
+        target, origin = _present(server), _present(source)
+        files, into = _own_files(origin.name), _own_files(target.name)
+        if into.exists() or not files.exists():
+            run.log(f"{origin.name} has no files of its own to copy." if not into.exists() else "The files are there.")
+            return
+        _refuse_full_disk(run)
+        partial = into.with_name("upper.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
+        partial.rename(into)
+        run.log(f"The files of {origin.name} were copied.")
+
+
+@job_kind(INSTALL, time_limit=4 * 3600)
+def install(run: Run, node: str, game: str, update: bool = False) -> None:
+    from servers import installing
+
+    with _explained():
+        installing.install(run, node=Node.objects.get(slug=node), game=games.get(game), update=update)
+
+
+@job_kind(PURGE, time_limit=3600)
+def purge(run: Run, node: str) -> None:
+    with _explained():
+        get_runtime().purge(KEEP_DELETED)
+        run.log(f"{services.purge_servers(node=node)} deleted servers are gone for good.")
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Failures with a sentence for a member end the job with that sentence."""
+    try:
+        yield
+    except (RuntimeFailure, games.RenderError, games.SettingsError, games.UnknownGame) as error:
+        raise JobError(str(error)) from error
+
+
+def _present(number: int) -> Server:
+    target = Server.objects.select_related("node").filter(pk=number, deleted_at=None).first()
+    if not target:
+        raise JobError("This server was deleted.")
+    return target
+
+
+def _superseded(run: Run, server: Server, *kinds: str) -> bool:
+    """Whether somebody pressed another button since: the last press wins, also over a job that is run again."""
+    newer = Job.objects.about(server.topic).filter(pk__gt=run.job_id, kind__in=kinds).exclude(state=Job.State.CANCELLED)
+    if latest := newer.order_by("pk").last():
+        run.log(f"“{latest.title}” was asked for since. Nothing to do here.")
+    return latest is not None
+
+
+def _launch(run: Run, server: Server) -> None:
+    runtime = get_runtime()
+    if runtime.states([server.name])[server.name].unit == "running":
+        run.log("It is running already.")
+        return
+    if server.put_away_at:
+        raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")
+    _wait_for_namesake(run, server)
+    _refuse_full_disk(run)
+    installation = _current_installation(server)
+    spec = _spec(server, installation)
+    services.use_installation(server=server, installation=installation)
+    run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
+    run.check()
+    ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
+    run.log(f"Starting on {server.node.address}, ports: {ports}.")
+    began = time.monotonic()
+    runtime.start(spec)
+    run.log(f"Running after {time.monotonic() - began:.1f} s. Its console goes on from here.")
+
+
+def _halt(run: Run, server: Server) -> None:
+    runtime = get_runtime()
+    if runtime.states([server.name])[server.name].unit != "stopped":
+        run.log("Stopping. Players are disconnected.")
+    runtime.stop(server.name)
+    run.log("Stopped.")
+
+
+def _current_installation(server: Server) -> Installation:
+    found = Installation.objects.filter(node=server.node, game=server.game, is_current=True).first()
+    if not found:
+        raise JobError("The game is not installed on this machine. Press Start: that installs it first.")
+    if not folder(found).is_dir():
+        raise JobError(f"The files of {found} are missing on this machine. Ask an admin to install the game again.")
+    return found
+
+
+def _spec(server: Server, installation: Installation) -> ServerSpec:
+    tree = get_runtime().tree(server.name)
+    rendered = games.get(server.game).render(
+        settings=server.settings,
+        secrets=server.secrets,
+        ports={port.name: port.number for port in server.ports.all()},
+        name=server.name,
+        merged=str(tree),
+    )
+    return ServerSpec(
+        name=server.name,
+        layers=(folder(installation),),
+        argv=rendered.argv,
+        files=rendered.files,
+        environment=rendered.environment,
+        workdir=str(Path(rendered.workdir).relative_to(tree)),
+        stop_signal=rendered.stop.signal,
+        stop_after=rendered.stop.stop_after,
+        kill_after=rendered.stop.kill_after,
+    )
+
+
+def _wait_for_namesake(run: Run, server: Server) -> None:
+    """A deleted server of this name may still be stopping: its files must be out of the way first."""
+    leaving = Server.objects.filter(node=server.node, name=server.name, put_away_at=None).exclude(deleted_at=None)
+    limit = time.monotonic() + WAIT_FOR_NAMESAKE
+    while leaving.exists():
+        run.check()
+        if time.monotonic() > limit:
+            raise JobError(
+                "The files of a deleted server of the same name are still there. "
+                "Ask a moderator to retry the job that deletes it, then start this one again."
+            )
+        time.sleep(0.2)
+
+
+def _refuse_full_disk(run: Run) -> None:
+    Path(settings.STATE_DIR).mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.STATE_DIR).free
+    if free < LEAST_FREE:
+        raise JobError(
+            f"The machine's disk is full: {free // MEBIBYTE} MiB are free, {LEAST_FREE // MEBIBYTE} MiB are needed. "
+            "Delete files or servers you no longer need, or ask an admin to make room."
+        )
+
+
+def _own_files(name: str) -> Path:
+    return Path(settings.STATE_DIR) / "runtime" / name / "upper"
+
+
+def _token(server: Server) -> str:
+    return f"server-{server.pk}"

@@ -1,0 +1,106 @@
+"""Sharing and transfer: nobody gives what they lack, and what is taken is taken at once."""
+
+import psycopg
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from jobs.events import CHANNEL
+from servers import access, services
+from servers.errors import CannotShare, CannotTransfer
+from servers.models import AuditEvent, Membership, Right
+
+
+@pytest.fixture
+def heard(transactional_db):
+    """Topics published since the last call."""
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as session:
+        session.execute(f"LISTEN {CHANNEL}")
+        yield lambda: {notice.payload for notice in session.notifies(timeout=0.2)}
+
+
+def test_shared_rights_are_exactly_those_given_and_the_right_to_view(alice, bob, server):
+    services.share_server(by=alice, server=server, user=bob, rights=[Right.POWER, Right.RCON])
+    assert access.rights(bob, server) == {Right.VIEW, Right.POWER, Right.RCON}
+    services.share_server(by=alice, server=server, user=bob, rights=[])
+    assert access.rights(bob, server) == {Right.VIEW}
+    assert AuditEvent.objects.first().detail == {"name": server.name, "user": "bob", "rights": ["view"]}
+
+
+def test_nobody_gives_a_right_they_lack(bob, charlie, server, share):
+    share(bob, Right.MEMBERS, Right.POWER)
+    with pytest.raises(CannotShare, match="rcon"):
+        services.share_server(by=bob, server=server, user=charlie, rights=[Right.POWER, Right.RCON])
+    assert not access.rights(charlie, server)
+    services.share_server(by=bob, server=server, user=charlie, rights=[Right.POWER])
+    assert access.rights(charlie, server) == {Right.VIEW, Right.POWER}
+
+
+def test_nobody_raises_themselves(bob, server, share):
+    share(bob, Right.MEMBERS)
+    with pytest.raises(CannotShare):
+        services.share_server(by=bob, server=server, user=bob, rights=[Right.MEMBERS, Right.FILES])
+
+
+def test_nobody_takes_a_right_they_lack(bob, charlie, server, share):
+    share(bob, Right.MEMBERS)
+    share(charlie, Right.RCON)
+    with pytest.raises(CannotShare, match="rcon"):
+        services.share_server(by=bob, server=server, user=charlie, rights=[])
+    with pytest.raises(CannotShare, match="rcon"):
+        services.unshare_server(by=bob, server=server, user=charlie)
+    assert Right.RCON in access.rights(charlie, server)
+
+
+def test_the_owner_cannot_be_shared_to(alice, mod, server):
+    with pytest.raises(CannotShare, match="owns"):
+        services.share_server(by=mod, server=server, user=alice, rights=[Right.POWER])
+    assert not Membership.objects.exists()
+
+
+def test_a_suspended_user_cannot_be_shared_to(alice, bob, server):
+    bob.suspended_at = timezone.now()
+    bob.save()
+    with pytest.raises(CannotShare, match="suspended"):
+        services.share_server(by=alice, server=server, user=bob, rights=[])
+
+
+def test_anybody_may_leave(bob, server, share):
+    share(bob, Right.RCON)
+    services.unshare_server(by=bob, server=server, user=bob)
+    assert not access.rights(bob, server)
+
+
+def test_a_right_taken_is_told_to_that_persons_sockets(alice, bob, server, heard):
+    services.share_server(by=alice, server=server, user=bob, rights=[Right.CONSOLE])
+    assert heard() == {server.topic, f"user:{bob.pk}"}
+    services.share_server(by=alice, server=server, user=bob, rights=[])
+    assert f"access:user:{bob.pk}" in heard()
+    services.unshare_server(by=alice, server=server, user=bob)
+    assert heard() == {server.topic, f"user:{bob.pk}", f"access:user:{bob.pk}"}
+
+
+def test_a_transfer_leaves_the_former_owner_nothing(alice, bob, server, share, heard):
+    share(bob, Right.POWER)
+    services.transfer_server(by=alice, server=server, to=bob)
+    server.refresh_from_db()
+    assert server.owner == bob
+    assert not access.rights(alice, server)
+    assert not Membership.objects.exists()
+    assert {f"user:{alice.pk}", f"user:{bob.pk}", f"access:user:{alice.pk}"} <= heard()
+    assert AuditEvent.objects.get().detail == {"name": server.name, "former": "alice", "to": "bob"}
+
+
+def test_a_transfer_to_the_owner_or_a_suspended_user_is_refused(alice, bob, server):
+    with pytest.raises(CannotTransfer, match="owns"):
+        services.transfer_server(by=alice, server=server, to=alice)
+    bob.suspended_at = timezone.now()
+    bob.save()
+    with pytest.raises(CannotTransfer, match="suspended"):
+        services.transfer_server(by=alice, server=server, to=bob)
+
+
+def test_deleting_tells_everybody_who_saw_it(alice, bob, server, share, heard):
+    share(bob)
+    services.delete_server(by=alice, server=server)
+    assert {server.topic, f"user:{alice.pk}", f"user:{bob.pk}", f"access:{server.topic}"} <= heard()
