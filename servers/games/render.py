@@ -34,7 +34,6 @@ class Rendered:
     workdir: str  # relative to the merged tree
     files: Mapping[str, bytes] = field(repr=False)  # path inside the merged tree: content
     stop: Stop
-    ready: str | None  # regular expression of the console line that says the game is up
 
 
 class _Values:
@@ -79,7 +78,6 @@ def render(
         workdir=run.workdir,
         files=files,
         stop=Stop(signal.Signals[run.stop_signal], run.stop_after, run.kill_after),
-        ready=run.ready or None,
     )
 
 

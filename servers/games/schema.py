@@ -67,7 +67,6 @@ class Run(Model):
     stop_signal: str = "SIGINT"
     stop_after: float = Field(default=10, ge=0, le=300)
     kill_after: float = Field(default=5, ge=0, le=300)
-    ready: str = ""
 
     _workdir_inside = field_validator("workdir")(_inside)
 
