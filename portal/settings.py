@@ -77,6 +77,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.middleware.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -146,6 +147,12 @@ Q_CLUSTER: dict[str, Any] = {
 }
 # The engine in jobs/ knows no servers: this names the policy it asks (docs/architecture.md, "Access").
 JOBS_POLICY = "servers.access.FeedPolicy"
+JOBS_IDENTITY = "portal.identity.holders"
+# Open sockets of one user, from one address (a LAN party has one), and of one stream, in each web process.
+SOCKET_LIMITS = {
+    name: int(os.environ.get(f"LEFT4ME_SOCKETS_PER_{name.upper()}", default))
+    for name, default in {"user": "100", "address": "1000", "stream": "20000"}.items()
+}
 
 AUTH_USER_MODEL = "portal.User"
 AUTHENTICATION_BACKENDS = ["portal.auth.PortalBackend"]

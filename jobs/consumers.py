@@ -1,0 +1,101 @@
+"""The sockets: lets a client in, hands it to the feed, and watches for its end.
+
+Plain ASGI: a viewer only listens, so a dispatching consumer a socket would cost memory and give nothing.
+"""
+
+import time
+from typing import Any
+from urllib.parse import parse_qs
+
+from django.urls import re_path
+
+from jobs.feed import Feed, get_feed, metrics
+from jobs.feed.gate import CLOSE_TOO_MANY
+from jobs.feed.outlets import SendOutlet
+from jobs.feed.viewers import LineViewer, Outlet, TopicViewer, Viewer
+from jobs.policy import CLOSE_UNKNOWN, MAX_ID, Asked
+
+CLOSE_BAD_REQUEST = 4400
+FLOOD_MESSAGES, FLOOD_SECONDS = 20, 10  # a client has nothing to say
+REASONS = {
+    4400: "after must be a whole number.",
+    4401: "Sign in first.",
+    4403: "You may not view this.",
+    4404: "There is no such log.",
+    1013: "Try again in a moment.",
+}
+
+
+async def stream_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """`/ws/streams/{id}/?after=SEQ`: lines above SEQ (0 by default); a negative SEQ asks for so many of the newest."""
+    outlet = await _accept(scope, receive, send)
+    stream = int(scope["url_route"]["kwargs"]["stream"])
+    try:
+        after = int(parse_qs(scope["query_string"].decode()).get("after", ["0"])[0])
+    except ValueError:
+        return _refuse(outlet, CLOSE_BAD_REQUEST)
+    if stream > MAX_ID or abs(after) > MAX_ID:
+        return _refuse(outlet, CLOSE_UNKNOWN)
+    return await _serve(scope, receive, outlet, stream, after)
+
+
+async def events_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """`/ws/events/`: which topics changed."""
+    await _serve(scope, receive, await _accept(scope, receive, send), None, 0)
+
+
+async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Any other path."""
+    _refuse(await _accept(scope, receive, send), CLOSE_UNKNOWN)
+
+
+async def _accept(scope: dict[str, Any], receive: Any, send: Any) -> Outlet:
+    """Accept everybody, since browsers tell a page the close code only of a socket that was open."""
+    await receive()  # websocket.connect
+    await send({"type": "websocket.accept"})
+    return scope.get("outlet") or SendOutlet(send)
+
+
+def _refuse(outlet: Outlet, code: int, reason: str = "") -> None:
+    metrics.refused.labels(code).inc()
+    outlet.close(code, reason or REASONS.get(code, ""))
+
+
+async def _serve(scope: dict[str, Any], receive: Any, outlet: Outlet, stream: int | None, after: int) -> None:
+    feed, credential = get_feed(), scope["credential"]
+    heard = feed.access_news
+    verdict = await feed.gate.ask(Asked(credential, stream))
+    if verdict.code:
+        return _refuse(outlet, verdict.code)
+    keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}
+    if stream is not None:
+        keys["stream"] = stream
+    if bound := feed.limits.enter(**keys):
+        return _refuse(outlet, CLOSE_TOO_MANY, f"Too many open connections of this {bound}.")
+    viewer = (TopicViewer if stream is None else LineViewer)(outlet, credential, verdict.user_id)
+    try:
+        feed.attach(viewer, verdict, stream=stream, after=after, heard=heard)
+        await _until_closed(receive, feed, viewer)
+    finally:
+        feed.detach(viewer)
+        feed.limits.leave(**keys)
+
+
+async def _until_closed(receive: Any, feed: Feed, viewer: Viewer) -> None:
+    """Wait for the client to go; one that floods is cut off alone."""
+    since, count = time.monotonic(), 0
+    while (await receive())["type"] != "websocket.disconnect":
+        now, count = time.monotonic(), count + 1
+        if now - since > FLOOD_SECONDS:
+            since, count = now, 1
+        if count > FLOOD_MESSAGES:
+            feed.detach(viewer)
+            viewer.outlet.refuse(CLOSE_TOO_MANY, "Too many messages.")
+            break
+
+
+routes: list[tuple[str, Any]] = [
+    (r"^ws/streams/(?P<stream>\d{1,20})/$", stream_socket),
+    (r"^ws/events/$", events_socket),
+]
+urlpatterns = [re_path(pattern, socket) for pattern, socket in [*routes, ("", unknown_socket)]]

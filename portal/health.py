@@ -1,0 +1,121 @@
+"""What monitoring asks: `/healthz` (this process), `/readyz` (what it needs) and `/metrics` (Prometheus)."""
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from hmac import compare_digest
+
+from django.db import DatabaseError, connection
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import REGISTRY, Collector
+
+from jobs.models import Job
+from servers.models import Node, Server
+
+OLDEST_QUEUED = timedelta(minutes=2)
+AGENT_SILENT = timedelta(minutes=1)
+
+
+@never_cache
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """200 as long as this process answers requests; asks nobody else, so a database restart does not end it."""
+    return JsonResponse({"status": "ok"})
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """200 when members can use the portal, else 503 with a sentence for each thing that is wrong."""
+    wrong = problems()
+    return JsonResponse({"status": "unready" if wrong else "ok", "problems": wrong}, status=503 if wrong else 200)
+
+
+@never_cache
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for the holder of `LEFT4ME_METRICS_TOKEN`; without that setting there is no such page.
+
+    The client's address decides nothing: behind a proxy on this host every visitor comes from the loopback address.
+    """
+    token = os.environ.get("LEFT4ME_METRICS_TOKEN", "")
+    if not token:
+        raise Http404
+    if not compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        return HttpResponse("The metrics token is missing or wrong.\n", "text/plain", 401)
+    return HttpResponse(generate_latest(), CONTENT_TYPE_LATEST)
+
+
+def problems() -> dict[str, str]:
+    """What keeps the portal from working, by part: `database`, `queue`, `agents`."""
+    try:
+        with connection.cursor() as db:
+            db.execute("SELECT 1")
+        checks: dict[str, Callable[[], str]] = {"queue": _queue, "agents": _agents}
+        return {part: sentence for part, check in checks.items() if (sentence := check())}
+    except DatabaseError:
+        return {"database": "The database does not answer."}
+
+
+def _queue() -> str:
+    age = queue_age()
+    if age <= OLDEST_QUEUED:
+        return ""
+    return f"A job has been waiting for {age.total_seconds():.0f} s: is the worker (manage.py cluster) running?"
+
+
+def queue_age() -> timedelta:
+    """How long the longest-waiting job that could run has been queued; not one whose subject is busy, or a follower."""
+    busy = Job.objects.filter(state=Job.State.RUNNING).values("subject")
+    ready = Job.objects.filter(state=Job.State.QUEUED, after=None).exclude(subject__in=busy)
+    oldest = ready.order_by("created_at").values_list("created_at", flat=True).first()
+    return timezone.now() - oldest if oldest else timedelta(0)
+
+
+def _agents() -> str:
+    """Nodes that hold servers but whose agent is silent."""
+    busy = Node.objects.filter(pk__in=Server.objects.present().values("node"))
+    now = timezone.now()
+    silent = [node.slug for node in busy if not node.agent_seen_at or now - node.agent_seen_at > AGENT_SILENT]
+    return f"No sign of life from the agent of: {', '.join(silent)}." if silent else ""
+
+
+class DatabaseCollector(Collector):
+    """Gauges read from the database when Prometheus asks; three queries."""
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []  # nothing is asked of the database when this is registered
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        try:
+            return self._gauges()
+        except DatabaseError:
+            return [GaugeMetricFamily("left4me_database_up", "Whether the database answers.", value=0)]
+
+    def _gauges(self) -> list[GaugeMetricFamily]:
+        jobs = GaugeMetricFamily("left4me_jobs_active", "Jobs queued and running.", labels=["state"])
+        states = list(Job.objects.active().values_list("state", flat=True))
+        for state in Job.ACTIVE:
+            jobs.add_metric([state], states.count(state))
+        agents = GaugeMetricFamily("left4me_agent_age_seconds", "Since an agent's last sign of life.", labels=["node"])
+        for node in Node.objects.exclude(agent_seen_at=None):
+            assert node.agent_seen_at
+            agents.add_metric([node.slug], (timezone.now() - node.agent_seen_at).total_seconds())
+        age = queue_age().total_seconds()
+        return [
+            GaugeMetricFamily("left4me_database_up", "Whether the database answers.", value=1),
+            GaugeMetricFamily("left4me_queue_age_seconds", "Wait of the longest-waiting job.", value=age),
+            jobs,
+            agents,
+        ]
+
+
+REGISTRY.register(DatabaseCollector())
+
+urlpatterns = [path("healthz", healthz), path("readyz", readyz), path("metrics", metrics)]

@@ -1,0 +1,98 @@
+"""The way out to one websocket of daphne: writes ready frames to its transport and knows when the client lags.
+
+Daphne itself would buffer without end for a client that does not read. Twisted tells a registered producer when the
+transport's buffer is full and when it has drained; that, the heartbeat and a close that waits for slow clients are
+all there is here.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from autobahn.websocket.protocol import WebSocketProtocol
+
+from jobs.feed.frames import Frame
+
+KERNEL_BUFFER = 64 * 1024  # bytes; Linux doubles it. Without this one lagging client can hold megabytes of the kernel
+PING_SECONDS, PONG_SECONDS = 20, 30
+LINGER_SECONDS = 30  # for a slow client to read up to the close frame
+
+
+class Outlet:
+    """See `jobs.feed.viewers.Outlet`; also the `IPushProducer` of its transport. On the event loop only."""
+
+    __slots__ = ("_heard", "_on_drain", "_pinged", "_protocol", "paused")
+
+    def __init__(self, protocol: Any) -> None:
+        self._protocol = protocol
+        self._on_drain: Callable[[], None] | None = None
+        self._heard = time.monotonic()
+        self._pinged = False
+        self.paused = False
+        protocol.onPong = self.heard
+
+    def open(self, on_drain: Callable[[], None]) -> None:
+        """Begin to watch the transport's buffer, of which the HTTP channel was told before the upgrade."""
+        self._on_drain = on_drain
+        transport = self._protocol.transport
+        if not self._is_open or transport.disconnecting:
+            return
+        transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER)
+        transport.unregisterProducer()
+        transport.registerProducer(self, True)
+
+    @property
+    def _is_open(self) -> bool:
+        return bool(self._protocol.state == WebSocketProtocol.STATE_OPEN)
+
+    def write(self, frame: Frame) -> None:
+        """Write the frame as it is. Nothing when the socket is closing."""
+        if self._is_open:
+            self._protocol.transport.write(frame.wire)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send the close frame behind what is already buffered, and wait for a client that lags to get there."""
+        if self._is_open:
+            if self.paused:
+                self._protocol.closeHandshakeTimeout = LINGER_SECONDS
+            self._protocol.sendClose(code=code, reason=reason or None)
+
+    def refuse(self, code: int, reason: str = "") -> None:
+        """Close, and read nothing more; the connection ends a second later without the client's part."""
+        self.close(code, reason)
+        self._protocol.transport.pauseProducing()
+
+    # What Twisted calls.
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full (64 KiB and the last frame)."""
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty."""
+        self.paused = False
+        self._heard = time.monotonic()
+        if self._on_drain:
+            self._on_drain()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; the consumer hears of it by itself."""
+        self._on_drain = None
+
+    # The heartbeat, which also keeps proxies from closing an idle connection.
+
+    def heard(self, payload: bytes = b"") -> None:
+        """The client answered a ping."""
+        self._heard, self._pinged = time.monotonic(), False
+
+    def beat(self, now: float) -> None:
+        """Ping a client not heard of for a while, and drop one that did not answer. A paused one has its own limit."""
+        if not self._is_open or self.paused:
+            return
+        silent = now - self._heard
+        if self._pinged and silent > PING_SECONDS + PONG_SECONDS:
+            self._protocol.dropConnection(abort=True)
+        elif not self._pinged and silent > PING_SECONDS:
+            self._pinged = True
+            self._protocol.sendPing()

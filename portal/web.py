@@ -1,0 +1,87 @@
+"""The web process: daphne with limits of our own."""
+
+import contextlib
+import resource
+import time
+from typing import Any
+
+from daphne.server import Server as DaphneServer
+from django.db import connections
+
+from portal.outlet import Outlet
+
+OPEN_FILES = 65_536
+BACKLOG = 4096  # a whole community comes back at once after a restart; the kernel bounds it by net.core.somaxconn
+POOL = 8
+MAX_MESSAGE = 4096  # bytes; clients have nothing to say
+
+
+def endpoints(*, host: str, port: int | None, unix: list[str], fd: int | None) -> list[str]:
+    """Twisted's endpoint descriptions; `host:8000` when nothing else is asked for."""
+    described = [f"unix:{path}:mode=660:backlog={BACKLOG}" for path in unix]
+    if fd is not None:
+        described.append(f"fd:fileno={fd}")
+    if port is not None or not described:
+        address = host.strip("[]").replace(":", r"\:")
+        described.append(f"tcp:port={8000 if port is None else port}:interface={address}:backlog={BACKLOG}")
+    return described
+
+
+def raise_open_files() -> None:
+    """Each viewer is a file descriptor; the default soft limit of 1024 is the ancestor of select(2), not ours."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def use_pool() -> None:
+    """Let requests share `POOL` database connections, unless `LEFT4ME_DB_POOL` already said how many."""
+    database: dict[str, Any] = connections.settings["default"]
+    if "pool" not in database["OPTIONS"]:
+        database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": POOL, "timeout": 10}
+        database["CONN_MAX_AGE"] = 0
+
+
+class Server(DaphneServer):
+    """Daphne, with limits fit for sockets that only listen, and an outlet for each (`portal/outlet.py`)."""
+
+    def __init__(self, application: Any, described: list[str], *, behind_proxy: bool) -> None:
+        """`behind_proxy`: believe X-Forwarded-For and X-Forwarded-Proto, which the proxy must set itself."""
+        super().__init__(  # type: ignore[no-untyped-call]
+            application=application,
+            endpoints=described,
+            proxy_forwarded_address_header="X-Forwarded-For" if behind_proxy else None,
+            proxy_forwarded_proto_header="X-Forwarded-Proto" if behind_proxy else None,
+            server_name="left4me",
+            websocket_timeout=-1,  # no end
+            websocket_max_message_size=MAX_MESSAGE,
+            websocket_max_frame_size=MAX_MESSAGE,
+            ping_interval=10**9,  # the outlet's heartbeat instead: daphne's does not know that a client lags
+        )
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if scope["type"] == "websocket":
+            scope["outlet"] = protocol.outlet = Outlet(protocol)
+        return super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
+
+    def timeout_checker(self) -> None:
+        """Daphne calls this every two seconds."""
+        now = time.monotonic()
+        for protocol in list(self.connections):
+            if outlet := getattr(protocol, "outlet", None):
+                outlet.beat(now)
+        super().timeout_checker()  # type: ignore[no-untyped-call]
+
+
+def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behind_proxy: bool) -> bool:
+    """Serve until SIGTERM or SIGINT; whether it could start. Only a proxy reaches a unix socket."""
+    raise_open_files()
+    use_pool()
+    from portal.asgi import application
+
+    described = endpoints(host=host, port=port, unix=unix, fd=fd)
+    only_unix = all(description.startswith("unix:") for description in described)
+    server = Server(application, described, behind_proxy=behind_proxy or only_unix)
+    server.run()  # type: ignore[no-untyped-call]
+    return not server.abort_start
