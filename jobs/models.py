@@ -4,7 +4,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 
@@ -56,6 +56,16 @@ class JobQuerySet(models.QuerySet["Job"]):
     def about(self, *subjects: str) -> Self:
         return self.filter(subject__in=subjects)
 
+    def ready(self) -> Self:
+        """Those that may start now: nothing older on the subject is unfinished, and `after` has succeeded."""
+        others = Job.objects.filter(subject=OuterRef("subject"))
+        return self.filter(
+            ~Exists(others.filter(state=Job.State.RUNNING)),
+            ~Exists(others.filter(state=Job.State.QUEUED, pk__lt=OuterRef("pk"))),
+            Q(after=None) | Exists(Job.objects.filter(pk=OuterRef("after"), state=Job.State.SUCCEEDED)),
+            state=Job.State.QUEUED,
+        )
+
 
 class Job(models.Model):
     """One piece of work on one subject: queued → running → succeeded | failed | cancelled | lost."""
@@ -97,6 +107,8 @@ class Job(models.Model):
     beat_at = models.DateTimeField(null=True, blank=True, help_text="Last sign of life of the process that runs it.")
     finished_at = models.DateTimeField(null=True, blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    # Not a foreign key: the row goes when it was delivered, and the job then waits for what its subject is busy with.
+    delivery = models.BigIntegerField(null=True, editable=False, help_text="The queue row made for it last.")
 
     objects = JobQuerySet.as_manager()
 

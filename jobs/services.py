@@ -1,0 +1,132 @@
+"""What the rest of the portal asks of the engine: enqueue a job, cancel it, run it again.
+
+Each is one transaction, or part of the caller's: if that rolls back, neither job nor queue row nor wake-up remains.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from jobs import events, registry, streams
+from jobs.locks import lock_subject
+from jobs.models import Job, Stream
+from jobs.transitions import deliver, end, topic
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+
+class NotRetryable(Exception):
+    """The job cannot be run again; the text says why, for a member."""
+
+
+def enqueue(
+    *,
+    kind: str,
+    subject: str,
+    title: str,
+    args: Mapping[str, Any] | None = None,
+    node: str,
+    requested_by: "User | None" = None,
+    after: Job | None = None,
+    coalesce: bool = False,
+    time_limit: int | None = None,
+    on_commit: Callable[[Job], None] | None = None,
+    retry_of: Job | None = None,
+) -> Job:
+    """Ask for a job of `kind` on `subject`, run by the cluster of `node` once it is its turn.
+
+    `after`: hold it back until that job succeeded; if it ends otherwise, this one fails. `coalesce`: when the newest
+    job waiting on the subject asks for the same, return that one. `time_limit`: seconds, else the kind's.
+    `on_commit`: called with the job once it is sure to run. Raises `UnknownKind` and `BadArguments`.
+    """
+    known = registry.get(kind)
+    wanted = {"kind": kind, "subject": subject, "node": node, "args": known.clean(args or {}), "after": after}
+    with transaction.atomic():
+        if coalesce and (same := _newest_queued_like(wanted)):
+            return same
+        job = Job.objects.create(
+            **wanted,
+            title=title,
+            stream=Stream.objects.create(),
+            requested_by=requested_by,
+            retry_of=retry_of,
+            time_limit=min(time_limit or known.time_limit, registry.MAX_TIME_LIMIT),
+        )
+        if not _must_wait_for(after):
+            deliver(job)
+        events.publish(subject, topic(job.pk))
+        if on_commit:
+            transaction.on_commit(partial(on_commit, job))
+    return job
+
+
+def _newest_queued_like(wanted: Mapping[str, Any]) -> Job | None:
+    """Only the newest: before it something else may be queued that must not be overtaken."""
+    lock_subject(wanted["subject"])
+    newest = Job.objects.about(wanted["subject"]).filter(state=Job.State.QUEUED).order_by("-pk").first()
+    if newest and all(getattr(newest, name) == value for name, value in wanted.items()):
+        return newest
+    return None
+
+
+def _must_wait_for(after: Job | None) -> bool:
+    """Whether `after` is unfinished. Its row is locked, so it cannot end before the follower can be seen."""
+    return bool(after) and Job.objects.select_for_update(no_key=True).get(pk=after.pk).is_active  # type: ignore[union-attr]
+
+
+def cancel(*, job: Job, by: "User | None" = None) -> bool:
+    """End a queued job at once, or ask a running one to stop, which it does soon or is made to.
+
+    Returns whether there was anything to cancel.
+    """
+    note = f"Cancelled by {by.get_username()}." if by else "Cancelled."
+    with transaction.atomic():
+        current = Job.objects.get(pk=job.pk)
+        if current.state == Job.State.QUEUED and end(current, Job.State.CANCELLED, note):
+            return True
+        running = Job.objects.filter(pk=job.pk, state=Job.State.RUNNING, cancel_requested_at=None)
+        if not running.update(cancel_requested_at=Now()):
+            return False
+        streams.append(job.stream_id, streams.clean(note.replace("Cancelled", "Cancel asked for", 1)))
+        events.publish(job.subject, topic(job.pk))
+    return True
+
+
+def retry(*, job: Job, by: "User | None" = None) -> Job:
+    """The same again as a new job, or the one that already waits. Raises `NotRetryable`."""
+    current = Job.objects.get(pk=job.pk)
+    if current.is_active:
+        raise NotRetryable("This job has not ended yet. Wait for it, or cancel it first.")
+    try:
+        retryable = registry.get(current.kind).retryable
+    except registry.UnknownKind:
+        retryable = False
+    if not (retryable and current.can_retry):
+        raise NotRetryable("This job cannot be run again. Start the action anew where you first did.")
+    try:
+        return enqueue(
+            kind=current.kind,
+            subject=current.subject,
+            title=current.title,
+            args=current.args,
+            node=current.node,
+            requested_by=by,
+            coalesce=True,
+            time_limit=current.time_limit,
+            retry_of=current,
+        )
+    except registry.BadArguments as error:
+        raise NotRetryable("This job is from another version. Start the action anew where you first did.") from error
+
+
+def queue_age(node: str) -> float:
+    """Seconds the oldest delivery in the node's queue has waited to be taken; 0 when none waits."""
+    with connection.cursor() as db:
+        db.execute(
+            "SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq WHERE key = %s AND lock <= now()", [node]
+        )
+        return float(db.fetchone()[0] or 0)
