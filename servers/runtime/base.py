@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from jobs.registry import JobError
+
 # The values of `servers.models.Server.Unit`.
 Unit = Literal["stopped", "starting", "running", "restarting", "stopping", "crashed"]
 # A game that ends within this many seconds of its first start has failed to start: `start` says so and it is not
@@ -19,8 +21,8 @@ Unit = Literal["stopped", "starting", "running", "restarting", "stopping", "cras
 SETTLE_SECONDS = 1.0
 
 
-class RuntimeFailure(Exception):
-    """The machine could not do it; the text is a sentence a member understands and says what to do."""
+class RuntimeFailure(JobError):
+    """The machine could not do it. Being a `JobError`, it fails a job with its sentence as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,9 +126,9 @@ class Runtime(ABC):
 
     @abstractmethod
     def remove(self, name: str, token: str) -> None:
-        """Put a stopped server's files aside under `token` (unique for the server). Does nothing when there are none.
+        """Put a stopped server's files aside under `token`: letters, digits and hyphens, the server's alone.
 
-        Raises `RuntimeFailure` when it still runs.
+        Does nothing when there are none. Raises `RuntimeFailure` when it still runs.
         """
 
     @abstractmethod
