@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch
 from django.http import Http404
+from django.urls import reverse
 
 from jobs.models import Job
 from servers import games
@@ -30,19 +30,24 @@ def rights(user: "User | AnonymousUser", server: Server) -> frozenset[Right]:
 
     A deleted server is there for staff alone. At most one query, none when memberships were prefetched.
     """
-    if not user.is_authenticated or not user.may_enter:
+    if (known := _without_membership(user, server)) is not None:
+        return known
+    if "memberships" in getattr(server, "_prefetched_objects_cache", {}):
+        given = next((m.rights for m in server.memberships.all() if m.user_id == user.pk), [])
+    else:
+        given = Membership.objects.filter(user=user.pk, server=server).values_list("rights", flat=True).first() or []
+    return frozenset(Right(right) for right in given)
+
+
+def _without_membership(user: "User | AnonymousUser", server: Server) -> frozenset[Right] | None:
+    """The rights that need no look at memberships; None when that look is needed."""
+    if not may_enter(user):
         return NOTHING
     if user.is_staff:
         return EVERYTHING
     if server.deleted_at:
         return NOTHING
-    if server.owner_id == user.pk:
-        return EVERYTHING
-    if "memberships" in getattr(server, "_prefetched_objects_cache", {}):
-        given = next((m.rights for m in server.memberships.all() if m.user_id == user.pk), [])
-    else:
-        given = Membership.objects.filter(user=user, server=server).values_list("rights", flat=True).first() or []
-    return frozenset(Right(right) for right in given)
+    return EVERYTHING if server.owner_id == user.pk else None
 
 
 def require(user: "User | AnonymousUser", server: Server, right: Right) -> None:
@@ -71,60 +76,74 @@ class FeedPolicy:
 
     @staticmethod
     def may_view_streams(asked: Collection[tuple[Any, int]]) -> dict[tuple[int, int], bool | None]:
-        """`may_view_stream` for many (user, stream) at once, in at most five queries."""
+        """The same for many (user, stream) in four queries, by (user's key, stream)."""
         streams = {stream for _, stream in asked}
-        members = Prefetch("memberships", Membership.objects.filter(user__in={user.pk for user, _ in asked}))
-        servers = Server.objects.prefetch_related(members)
-        consoles = {server.console_id: server for server in servers.filter(console__in=streams)}
-        jobs = {job.stream_id: job for job in Job.objects.filter(stream__in=streams - consoles.keys())}
-        numbers = {number for job in jobs.values() if (number := _server_number(job)) is not None}
-        subjects = servers.in_bulk(numbers) if numbers else {}
+        consoles = {server.console_id: server for server in Server.objects.filter(console__in=streams)}
+        jobs = {job.stream_id: job for job in Job.objects.filter(stream__in=streams)}
+        subjects = Server.objects.in_bulk({number for job in jobs.values() if (number := _server_of(job))})
+        given = _given({user.pk for user, _ in asked if user.pk}, {*subjects, *(s.pk for s in consoles.values())})
 
-        def answer(user: Any, stream: int) -> bool | None:
+        def may_view(user: Any, stream: int) -> bool | None:
             if server := consoles.get(stream):
-                return {Right.VIEW, Right.CONSOLE} <= rights(user, server)
+                return {Right.VIEW, Right.CONSOLE} <= _rights(user, server, given)
             if job := jobs.get(stream):
-                return _job_allows(user, job, Right.VIEW, members=True, servers=subjects)
+                server = subjects.get(_server_of(job))
+                return _may_view_job(user, job, _rights(user, server, given) if server else NOTHING)
             return None
 
-        return {(user.pk, stream): answer(user, stream) for user, stream in asked}
+        return {(user.pk, stream): may_view(user, stream) for user, stream in asked}
 
     @staticmethod
     def may_view_job(user: Any, job: Job) -> bool:
         """A server's jobs are seen by who may view it; installations, which hold no secrets, by every member."""
-        return _job_allows(user, job, Right.VIEW, members=True)
+        return _may_view_job(user, job, _rights_on_subject(user, job))
 
     @staticmethod
     def may_control_job(user: Any, job: Job) -> bool:
         """Cancel and retry: whoever may start and stop the server; other jobs are for staff."""
-        return _job_allows(user, job, Right.POWER, members=False)
+        return may_enter(user) and (user.is_staff or {Right.VIEW, Right.POWER} <= _rights_on_subject(user, job))
+
+    @staticmethod
+    def subject_link(job: Job) -> tuple[str, str] | None:
+        """Name and page of the server the job works on, for who may view the job."""
+        server = Server.objects.present().filter(pk=_server_of(job)).first()
+        return (server.name, reverse("servers:overview", args=[server.name])) if server else None
 
     @staticmethod
     def topics(user: Any) -> set[str]:
-        """Topics the user may hear, in at most two queries."""
+        """Topics the user may hear, in three queries: servers, installations, jobs under way, their own."""
         if not may_enter(user):
             return set()
-        topics = {f"server:{pk}" for pk in Server.objects.visible_to(user).values_list("pk", flat=True)}
+        subjects = {f"server:{pk}" for pk in Server.objects.visible_to(user).values_list("pk", flat=True)}
         nodes = Node.objects.values_list("slug", flat=True)
-        topics |= {f"installation:{node}:{game}" for node in nodes for game in games.all_games()}
-        return topics | {f"user:{user.pk}"}
+        subjects |= {f"installation:{node}:{game}" for node in nodes for game in games.all_games()}
+        jobs = Job.objects.active().values_list("pk", "subject")
+        seen = {f"job:{pk}" for pk, subject in jobs if user.is_staff or subject in subjects}
+        return subjects | seen | {f"user:{user.pk}"}
 
 
-def _server_number(job: Job) -> int | None:
-    """The server a job is about."""
-    kind, _, number = job.subject.partition(":")
-    return int(number) if kind == "server" and number.isdecimal() else None
+def _given(users: set[int], servers: set[int]) -> dict[tuple[int, int], frozenset[Right]]:
+    found = Membership.objects.filter(user__in=users, server__in=servers)
+    return {(m.user_id, m.server_id): frozenset(Right(right) for right in m.rights) for m in found}
 
 
-def _job_allows(
-    user: Any, job: Job, right: Right, *, members: bool, servers: Mapping[int, Server] | None = None
-) -> bool:
-    """`servers`: those that the jobs in question are about, when the caller has fetched them."""
+def _rights(user: Any, server: Server, given: Mapping[tuple[int, int], frozenset[Right]]) -> frozenset[Right]:
+    known = _without_membership(user, server)
+    return given.get((user.pk, server.pk), NOTHING) if known is None else known
+
+
+def _rights_on_subject(user: Any, job: Job) -> frozenset[Right]:
+    server = Server.objects.filter(pk=_server_of(job)).first()
+    return rights(user, server) if server else NOTHING
+
+
+def _may_view_job(user: Any, job: Job, held: frozenset[Right]) -> bool:
     if not may_enter(user):
         return False
-    if user.is_staff:
-        return True
-    if (number := _server_number(job)) is not None:
-        server = Server.objects.filter(pk=number).first() if servers is None else servers.get(number)
-        return server is not None and {Right.VIEW, right} <= rights(user, server)
-    return members and job.subject.startswith("installation:")
+    return user.is_staff or Right.VIEW in held or job.subject.startswith("installation:")
+
+
+def _server_of(job: Job) -> int:
+    """The number in a subject such as “server:12”; 0, which no server has, in any other."""
+    kind, _, number = job.subject.partition(":")
+    return int(number) if kind == "server" and number.isdecimal() else 0

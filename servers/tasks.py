@@ -187,7 +187,7 @@ def _spec(server: Server, installation: Installation) -> ServerSpec:
         argv=rendered.argv,
         files=rendered.files,
         environment=rendered.environment,
-        workdir=str(Path(rendered.workdir).relative_to(tree)),
+        workdir=rendered.workdir,
         stop_signal=rendered.stop.signal,
         stop_after=rendered.stop.stop_after,
         kill_after=rendered.stop.kill_after,

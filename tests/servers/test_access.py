@@ -143,6 +143,39 @@ def test_everybody_hears_their_own_topics_only(server, alice, bob, charlie, mod,
     assert not FeedPolicy.topics(AnonymousUser())
 
 
-def test_topics_cost_two_queries(server, alice, django_assert_num_queries):
-    with django_assert_num_queries(2):
+def test_topics_cost_three_queries(server, alice, django_assert_num_queries):
+    with django_assert_num_queries(3):
         FeedPolicy.topics(alice)
+
+
+def test_jobs_under_way_are_heard_by_who_may_view_them(server, alice, charlie, mod):
+    job, install, other = (
+        make_job(subject) for subject in (server.topic, "installation:local:practice", "purge:local")
+    )
+    assert {f"job:{job.pk}", f"job:{install.pk}"} <= FeedPolicy.topics(alice)
+    assert f"job:{job.pk}" not in FeedPolicy.topics(charlie)
+    assert f"job:{other.pk}" not in FeedPolicy.topics(alice)
+    assert f"job:{other.pk}" in FeedPolicy.topics(mod)
+
+
+def test_many_streams_are_decided_in_four_queries(server, alice, bob, charlie, mod, share, django_assert_num_queries):
+    share(bob, Right.CONSOLE)
+    stranger = Stream.objects.create()
+    streams = [server.console_id, stranger.pk, make_job(server.topic).stream_id, make_job("purge:local").stream_id]
+    users = [alice, bob, charlie, mod]
+    with django_assert_num_queries(4):
+        verdicts = FeedPolicy.may_view_streams([(user, stream) for user in users for stream in streams])
+    assert [[verdicts[user.pk, stream] for stream in streams] for user in users] == [
+        [True, None, True, False],
+        [True, None, True, False],
+        [False, None, False, False],
+        [True, None, True, True],
+    ]
+
+
+def test_a_job_leads_to_its_server_while_there_is_one(server):
+    job = make_job(server.topic)
+    assert FeedPolicy.subject_link(job) == (server.name, f"/servers/{server.name}/")
+    assert FeedPolicy.subject_link(make_job("purge:local")) is None
+    Server.objects.update(deleted_at=timezone.now())
+    assert FeedPolicy.subject_link(job) is None
