@@ -17,6 +17,8 @@ accounts = [
 ]
 urlpatterns = [
     *accounts,
+    path("", include("servers.urls")),
+    path("", include("jobs.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include("portal.api")),
     path("", include("portal.health")),

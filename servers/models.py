@@ -108,6 +108,10 @@ class ServerQuerySet(models.QuerySet["Server"]):
             return self.none()
         if user.is_staff:
             return self.present()
+        return self.of(user)
+
+    def of(self, user: "User") -> Self:
+        """Servers the user owns or was given rights on; for staff fewer than they may view."""
         member = Q(pk__in=Membership.objects.filter(user=user, rights__contains=[Right.VIEW]).values("server"))
         return self.present().filter(Q(owner=user) | member)
 

@@ -1,0 +1,102 @@
+// Keeps the page true. An element with data-topic is fetched again, by its own hx-get, when that topic changes,
+// and all of them are when the connection had been lost. The swap is a morph: focus, selection and scroll stay.
+
+import { connect } from "./socket.js";
+import { toast } from "./toast.js";
+
+const BANNER_AFTER_MS = 2500;
+const busy = new WeakSet(); // being fetched now
+const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
+
+const topicElements = (topic) =>
+  [...document.querySelectorAll("[data-topic]")].filter((el) => !topic || el.dataset.topic.split(" ").includes(topic));
+
+const isTypedIn = (element) =>
+  element.contains(document.activeElement) &&
+  document.activeElement.matches("input:not([type=checkbox], [type=radio]), textarea, select");
+
+function refresh(element) {
+  if (busy.has(element) || document.visibilityState === "hidden" || isTypedIn(element)) {
+    stale.add(element);
+    return;
+  }
+  stale.delete(element);
+  busy.add(element);
+  htmx.trigger(element, "refresh");
+}
+
+const refreshTopic = (topic) => topicElements(topic).forEach(refresh);
+// An element is rendered with what lies within it: fetching the outermost ones is enough.
+const refreshAll = () => topicElements().filter((el) => !el.parentElement.closest("[data-topic]")).forEach(refresh);
+const refreshStale = () => topicElements().filter((element) => stale.has(element)).forEach(refresh);
+
+function follow() {
+  let banner;
+  let wasOpen = false;
+  const bar = document.getElementById("connection");
+  connect({
+    path: () => "/ws/events/",
+    onOpen() {
+      clearTimeout(banner);
+      banner = undefined;
+      bar.hidden = true;
+      bar.textContent = "";
+      // What changed since the page was rendered, or since the connection was lost, has not been told.
+      refreshAll();
+      wasOpen = true;
+    },
+    onMessage: (frame) => frame.type === "changed" && refreshTopic(frame.topic),
+    onClose(code) {
+      if (code === 4401 || code === 4403) {
+        location.reload();
+        return false;
+      }
+      banner ??= setTimeout(() => {
+        bar.hidden = false;
+        bar.textContent = wasOpen
+          ? "The connection was lost. Reconnecting… What you see may be out of date."
+          : "Live updates are not available. Connecting… Reload the page to see changes.";
+      }, BANNER_AFTER_MS);
+      return true;
+    },
+  });
+}
+
+function watchRequests() {
+  const body = document.body;
+  body.addEventListener("htmx:afterRequest", ({ detail }) => {
+    const element = detail.elt;
+    if (!element.matches?.("[data-topic]")) return;
+    busy.delete(element);
+    if (stale.has(element) && !isTypedIn(element)) refresh(element);
+  });
+  body.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.elt.matches?.("[data-topic]") && detail.target === detail.elt && isTypedIn(detail.elt)) {
+      detail.shouldSwap = false;
+      stale.add(detail.elt);
+    }
+  });
+  body.addEventListener("htmx:responseError", ({ detail }) => {
+    const { elt, xhr } = detail;
+    if (elt.matches("[data-topic]")) gone(elt, xhr.status);
+    else if (!xhr.getResponseHeader("HX-Trigger")) toast(`That did not work (${xhr.status}). Try again.`, "error");
+  });
+  body.addEventListener("htmx:sendError", ({ detail }) => {
+    if (!detail.elt.matches("[data-topic]")) toast("The portal could not be reached. Nothing was changed.", "error");
+  });
+  body.addEventListener("changed", ({ detail }) => detail.topics.forEach(refreshTopic));
+  document.addEventListener("focusout", () => setTimeout(refreshStale));
+  document.addEventListener("visibilitychange", refreshStale);
+}
+
+// What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why.
+function gone(element, status) {
+  if (![401, 403, 404].includes(status)) return;
+  if (element.hasAttribute("data-whole-page")) location.reload();
+  else element.remove();
+}
+
+export function start() {
+  watchRequests();
+  if (document.querySelector("[data-topic]")) follow();
+}

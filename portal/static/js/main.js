@@ -1,0 +1,11 @@
+// What every page runs. Pages work without it; with it they are live.
+
+import { start as copy } from "./copy.js";
+import { start as live } from "./live.js";
+import { start as logs } from "./log/viewer.js";
+import { start as menus } from "./menu.js";
+import { start as rcon } from "./rcon.js";
+import { start as times } from "./time.js";
+import { start as toasts } from "./toast.js";
+
+for (const start of [toasts, times, menus, copy, rcon, live, logs]) start();

@@ -1,0 +1,71 @@
+"""Small things that templates of every app draw."""
+
+from datetime import datetime, timedelta
+
+from django import template
+from django.templatetags.static import static
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from jobs.models import Job
+
+register = template.Library()
+
+JOB_TONES = {
+    Job.State.QUEUED: "busy",
+    Job.State.RUNNING: "busy",
+    Job.State.SUCCEEDED: "good",
+    Job.State.FAILED: "bad",
+    Job.State.CANCELLED: "idle",
+    Job.State.LOST: "bad",
+}
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """A drawing of the sprite; always beside words or in a control that has a name."""
+    return format_html('<svg class="icon" aria-hidden="true"><use href="{}#{}"></use></svg>', _sprite(), name)
+
+
+def _sprite() -> str:
+    return static("icons/sprite.svg")
+
+
+@register.filter
+def job_tone(job: Job) -> str:
+    return JOB_TONES[Job.State(job.state)]
+
+
+@register.simple_tag
+def moment(at: datetime | None, *, elapsed: bool = False) -> SafeString | str:
+    """A time that js/time.js puts into words: how long ago, or how long since. Without scripts it is UTC."""
+    if at is None:
+        return ""
+    iso, text = at.isoformat(timespec="milliseconds"), f"{at:%Y-%m-%d %H:%M} UTC"
+    return format_html('<time datetime="{}" data-as="{}">{}</time>', iso, "elapsed" if elapsed else "ago", text)
+
+
+@register.filter
+def took(job: Job) -> str:
+    """How long a finished job ran, in words."""
+    if not (job.started_at and job.finished_at):
+        return ""
+    return _words(job.finished_at - job.started_at)
+
+
+def _words(length: timedelta) -> str:
+    seconds = length.total_seconds()
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+@register.filter
+def played(seconds: float | None) -> str:
+    """How long a player has been on a server."""
+    if seconds is None:
+        return ""
+    minutes = int(seconds) // 60
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,186 @@
+"""Views that change servers: authorise, check the form, call the service, answer. Each is POST, or a form's page."""
+
+from django.contrib import messages
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from jobs.pages import done, is_htmx, member, members_only, refused
+from servers import access, games, services
+from servers.errors import NameInvalid, ServerError
+from servers.forms import CommandForm, DeleteForm, NewServerForm, SettingsForm, ShareForm
+from servers.models import Blueprint, Right, Server
+from servers.services.creation import check_name
+from servers.views import head_context, server_page
+
+POWER = {
+    "start": (services.start_server, "{} is starting."),
+    "stop": (services.stop_server, "{} is stopping."),
+    "restart": (services.restart_server, "{} is restarting."),
+}
+
+
+def url_of(server: Server) -> str:
+    return reverse("servers:overview", args=[server.name])
+
+
+@require_POST
+@server_page(Right.POWER)
+def power(request: HttpRequest, server: Server, verb: str) -> HttpResponse:
+    """Start, stop or restart."""
+    service, text = POWER[verb]
+    try:
+        service(by=member(request), server=server)
+    except (ServerError, games.UnknownGame) as error:
+        return refused(request, str(error), to=url_of(server), topics=[server.topic])
+    return done(request, text.format(server.name), to=url_of(server), topics=[server.topic])
+
+
+def _offered() -> list[Blueprint]:
+    """Blueprints a member may pick: offered, and of a game that is defined."""
+    known = games.all_games()
+    return [blueprint for blueprint in Blueprint.objects.filter(is_offered=True) if blueprint.game in known]
+
+
+@members_only
+@require_http_methods(["GET", "POST"])
+def new_server(request: HttpRequest) -> HttpResponse:
+    """Pick a blueprint, a name and settings. Picking another blueprint fetches its settings (`?blueprint=`)."""
+    offered = _offered()
+    if not offered:
+        return render(request, "servers/new.html", {"offered": offered})
+    given = request.POST or request.GET
+    blueprint = next((one for one in offered if one.slug == given.get("blueprint")), offered[0])
+    form = NewServerForm(
+        request.POST or None, blueprint=blueprint, offered=offered, game=games.get(blueprint.game),
+    )  # fmt: skip
+    if form.is_valid():
+        try:
+            made = services.create_server(
+                by=member(request), name=form.cleaned_data["name"], blueprint=form.cleaned_data["blueprint"],
+                settings=form.cleaned_data["settings"],
+            )  # fmt: skip
+        except ServerError as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+        else:
+            messages.success(request, f"{made.name} is ready. Start it when you like.")
+            return redirect(url_of(made))
+    template = "servers/_settings_fields.html" if is_htmx(request) else "servers/new.html"
+    context = {"form": form, "offered": offered, "blueprint": blueprint}
+    return render(request, template, context, status=422 if form.errors else 200)
+
+
+@members_only
+@require_safe
+def name_hint(request: HttpRequest) -> HttpResponse:
+    """What is wrong with a name that is being typed, if anything."""
+    name, problem = request.GET.get("name", "").strip(), ""
+    try:
+        check_name(name)
+    except NameInvalid as error:
+        problem = str(error)
+    if not problem and Server.objects.present().filter(name=name).exists():
+        problem = f"The name “{name}” is taken. Choose another one."
+    return render(request, "servers/_name_hint.html", {"name": name, "problem": problem})
+
+
+@require_http_methods(["GET", "POST"])
+@server_page(Right.SETTINGS)
+def settings(request: HttpRequest, server: Server) -> HttpResponse:
+    """The settings a server starts with."""
+    try:
+        game = games.get(server.game)
+    except games.UnknownGame:
+        return render(request, "servers/settings.html", head_context(request, server) | {"tab": "settings"})
+    form = SettingsForm(request.POST or None, game=game, chosen=server.settings)
+    if request.method == "POST" and form.is_valid():
+        try:
+            services.update_settings(by=member(request), server=server, settings=form.cleaned_data["settings"])
+        except ServerError as error:
+            form.add_error(None, str(error))
+        else:
+            later = " They hold from its next start." if server.is_live else ""
+            messages.success(request, f"The settings are saved.{later}")
+            return redirect("servers:settings", server.name)
+    context = head_context(request, server) | {"tab": "settings", "form": form}
+    return render(request, "servers/settings.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "POST"])
+@server_page(Right.MEMBERS)
+def people(request: HttpRequest, server: Server) -> HttpResponse:
+    """Who may do what with a server; sharing it with one more member, or changing what one may do."""
+    form = ShareForm(request.POST or None)
+    if form.is_valid():
+        user, rights = form.cleaned_data["username"], form.cleaned_data["rights"]
+        try:
+            services.share_server(by=member(request), server=server, user=user, rights=rights)
+        except ServerError as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+        else:
+            messages.success(request, f"{server.name} is shared with {user}.")
+            return redirect("servers:people", server.name)
+    context = people_context(request, server) | {"form": form}
+    return render(request, "servers/people.html", context, status=422 if form.errors else 200)
+
+
+def people_context(request: HttpRequest, server: Server) -> dict[str, object]:
+    memberships = server.memberships.model.objects.filter(server=server).select_related("user")
+    return head_context(request, server) | {"tab": "people", "memberships": memberships.order_by("user__username")}
+
+
+@require_safe
+@server_page(Right.MEMBERS)
+def people_part(request: HttpRequest, server: Server) -> HttpResponse:
+    return render(request, "servers/_people.html", people_context(request, server))
+
+
+@require_POST
+@server_page()
+def unshare(request: HttpRequest, server: Server, user_id: int) -> HttpResponse:
+    """Take somebody's rights away; anybody may give up their own."""
+    user, target = member(request), get_object_or_404(get_user_model(), pk=user_id, memberships__server=server)
+    leaves = user.pk == target.pk
+    to = reverse("servers:list") if leaves else reverse("servers:people", args=[server.name])
+    try:
+        services.unshare_server(by=user, server=server, user=target)
+    except ServerError as error:
+        return refused(request, str(error), to=to, topics=[server.topic])
+    text = f"You left {server.name}." if leaves else f"{target} has no rights on {server.name} any more."
+    return done(request, text, to=to, topics=[server.topic])
+
+
+@require_http_methods(["GET", "POST"])
+@server_page()
+def delete(request: HttpRequest, server: Server) -> HttpResponse:
+    """Delete a server: its owner and staff may, after typing its name."""
+    user = member(request)
+    access.require_owner(user, server, "delete")
+    form = DeleteForm(request.POST or None, name=server.name)
+    if form.is_valid():
+        try:
+            services.delete_server(by=user, server=server)
+        except ServerError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, f"{server.name} is deleted. A moderator can bring it back for 7 days.")
+            return redirect("servers:list")
+    context = head_context(request, server) | {"form": form}
+    return render(request, "servers/delete.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@server_page(Right.RCON)
+def rcon(request: HttpRequest, server: Server) -> HttpResponse:
+    """Send one console command and show its answer."""
+    form = CommandForm(request.POST)
+    text = form.cleaned_data["command"] if form.is_valid() else ""
+    try:
+        answer = services.send_command(by=member(request), server=server, text=text)
+    except (ServerError, games.UnknownGame) as error:
+        return refused(request, str(error), to=url_of(server))
+    if is_htmx(request):
+        return render(request, "servers/_answer.html", {"command": text, "answer": answer})
+    return done(request, answer or "Sent; the game answered nothing.", to=url_of(server))

@@ -1,0 +1,155 @@
+"""Forms about servers. A game's settings become fields; the game's own `clean_settings` judges the values."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+
+from servers import games
+from servers.errors import NameInvalid
+from servers.models import Blueprint, Right
+from servers.services.creation import check_name
+
+PREFIX = "set-"  # keeps a game's setting called “name” apart from the server's name
+PLAIN_FIELDS = 4  # settings in sight; the rest is folded
+
+
+class SettingsForm(forms.Form):
+    """A field for each setting of a game, with the game's labels, help, bounds and defaults."""
+
+    def __init__(self, *args: Any, game: "games.Game", chosen: Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.game = game
+        for setting in game.settings:
+            value = chosen.get(setting.key, setting.default)
+            self.fields[PREFIX + setting.key] = _field(setting, initial=value)
+
+    @property
+    def plain(self) -> list[forms.BoundField]:
+        return self._setting_fields[:PLAIN_FIELDS]
+
+    @property
+    def advanced(self) -> list[forms.BoundField]:
+        return self._setting_fields[PLAIN_FIELDS:]
+
+    @property
+    def advanced_has_errors(self) -> bool:
+        return any(field.errors for field in self.advanced)
+
+    @property
+    def _setting_fields(self) -> list[forms.BoundField]:
+        return [self[PREFIX + setting.key] for setting in self.game.settings]
+
+    def clean(self) -> dict[str, Any]:
+        """`cleaned_data["settings"]`: typed values by key. A field left empty is the game's default."""
+        given = {setting.key: self.cleaned_data.get(PREFIX + setting.key) for setting in self.game.settings}
+        kept = {key: value for key, value in given.items() if value not in (None, "") or _may_be_empty(self.game, key)}
+        try:
+            self.cleaned_data["settings"] = self.game.clean_settings(kept)
+        except games.SettingsError as error:
+            for key, sentence in error.by_key.items():
+                self.add_error(PREFIX + key if PREFIX + key in self.fields else None, sentence)
+        return self.cleaned_data
+
+
+def _may_be_empty(game: "games.Game", key: str) -> bool:
+    return game.settings_by_key[key].type in ("string", "password")
+
+
+def _field(setting: Any, *, initial: Any) -> forms.Field:
+    shared = {"label": setting.label, "help_text": setting.help, "initial": initial, "required": False}
+    match setting.type:
+        case "boolean":
+            return forms.BooleanField(**shared)
+        case "choice":
+            return forms.ChoiceField(**shared, choices=list(setting.choices.items()))
+        case "integer":
+            bounds = {"min": setting.min, "max": setting.max, "inputmode": "numeric"}
+            return forms.CharField(**shared, widget=forms.NumberInput(attrs=bounds), max_length=20)
+        case _:
+            return forms.CharField(**shared, strip=True, widget=_text_widget(setting))
+
+
+def _text_widget(setting: Any) -> forms.TextInput:
+    attrs: dict[str, Any] = {"maxlength": setting.max_length, "autocomplete": "off", "spellcheck": "false"}
+    return SuggestingInput(attrs=attrs, suggestions=setting.suggestions)
+
+
+class SuggestingInput(forms.TextInput):
+    """A text field that offers values and takes any other."""
+
+    template_name = "servers/_suggesting_input.html"
+
+    def __init__(self, *, attrs: dict[str, Any], suggestions: tuple[str, ...]) -> None:
+        super().__init__(attrs)
+        self.suggestions = suggestions
+
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context(name, value, attrs)
+        context["suggestions"] = self.suggestions
+        return context
+
+
+class NewServerForm(SettingsForm):
+    """Blueprint, name and settings of a new server."""
+
+    name = forms.CharField(
+        max_length=100,
+        help_text="Small letters, digits and hyphens, 32 at most. It is the server's address in the portal.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def __init__(self, *args: Any, blueprint: Blueprint, offered: list[Blueprint], **kwargs: Any) -> None:
+        super().__init__(*args, chosen=blueprint.settings, **kwargs)
+        self.fields["blueprint"] = forms.ModelChoiceField(
+            Blueprint.objects.filter(pk__in=[one.pk for one in offered]), to_field_name="slug"
+        )
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        try:
+            check_name(name)
+        except NameInvalid as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
+
+
+class ShareForm(forms.Form):
+    """Whom a server is shared with, and what they may do."""
+
+    username = forms.CharField(label="Member", max_length=150, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    rights = forms.MultipleChoiceField(
+        choices=[(right.value, right.label) for right in Right if right != Right.VIEW],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+    )
+
+    def clean_username(self) -> Any:
+        name = self.cleaned_data["username"]
+        user = get_user_model().objects.filter(username__iexact=name, is_active=True).first()
+        if user is None:
+            raise forms.ValidationError(f"There is no member called {name}. Check how they spell it.")
+        return user
+
+
+class DeleteForm(forms.Form):
+    """The name typed again, so that nobody deletes the wrong server."""
+
+    confirm = forms.CharField(max_length=100, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+    def __init__(self, *args: Any, name: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.name = name
+        self.fields["confirm"].label = f"Type {name} to delete it"
+
+    def clean_confirm(self) -> str:
+        if self.cleaned_data["confirm"].strip() != self.name:
+            raise forms.ValidationError(f"That is not its name. Type {self.name} exactly, or go back.")
+        return self.name
+
+
+class CommandForm(forms.Form):
+    """One command for a running game."""
+
+    command = forms.CharField(max_length=1000, strip=True)

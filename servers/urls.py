@@ -1,0 +1,25 @@
+"""The map of the pages about servers. “new-server” stands apart, since a server may be called “new”."""
+
+from django.urls import path, re_path
+
+from servers import actions, views
+
+app_name = "servers"
+urlpatterns = [
+    path("", views.server_list, name="list"),
+    path("parts/servers/", views.list_part, name="list_part"),
+    path("new-server/", actions.new_server, name="new"),
+    path("new-server/name/", actions.name_hint, name="name_hint"),
+    path("servers/<slug:name>/", views.overview, name="overview"),
+    path("servers/<slug:name>/history/", views.history, name="history"),
+    path("servers/<slug:name>/settings/", actions.settings, name="settings"),
+    path("servers/<slug:name>/people/", actions.people, name="people"),
+    path("servers/<slug:name>/people/<int:user_id>/remove/", actions.unshare, name="unshare"),
+    path("servers/<slug:name>/delete/", actions.delete, name="delete"),
+    path("servers/<slug:name>/command/", actions.rcon, name="rcon"),
+    re_path(r"^servers/(?P<name>[-\w]+)/(?P<verb>start|stop|restart)/$", actions.power, name="power"),
+    path("servers/<slug:name>/parts/card/", views.card_part, name="card_part"),
+    path("servers/<slug:name>/parts/history/", views.history_part, name="history_part"),
+    path("servers/<slug:name>/parts/people/", actions.people_part, name="people_part"),
+    re_path(r"^servers/(?P<name>[-\w]+)/parts/(?P<part>head|side)/$", views.part, name="part"),
+]
