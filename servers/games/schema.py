@@ -39,7 +39,6 @@ class DebianInstall(Model):
 
     method: Literal["debian"]
     packages: tuple[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = Field(min_length=1)
-    architecture: str = Field(default="", pattern=r"^[a-z0-9]*$")
 
 
 class BuiltinInstall(Model):

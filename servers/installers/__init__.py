@@ -1,0 +1,54 @@
+"""Puts a game's files into an empty folder, by the method its definition names."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from django.conf import settings
+
+from jobs.run import Run
+from servers.games.schema import BuiltinInstall, DebianInstall, Game
+from servers.installers import debian
+from servers.installers.tree import InstallError, tidy
+
+__all__ = ["InstallError", "install"]
+
+
+def install(game: Game, *, into: Path, run: Run) -> str:
+    """Install `game` into `into`, an empty or absent folder, and return the version.
+
+    Raises `InstallError`, or another `JobError` from a program it runs; then `into` is gone.
+    """
+    into.mkdir(parents=True, exist_ok=True)
+    try:
+        version = _by_method(game, into, run)
+        tidy(into, run.log)
+    except BaseException:
+        shutil.rmtree(into, ignore_errors=True)
+        raise
+    return version
+
+
+def _by_method(game: Game, into: Path, run: Run) -> str:
+    method = game.install
+    if isinstance(method, DebianInstall):
+        return debian.install(game.name, method.packages, into, run)
+    if isinstance(method, BuiltinInstall):
+        return _copy_builtin(method.folder, into)
+    raise InstallError(
+        f"{game.name} comes from Steam, and this version of the portal cannot download from there yet. "
+        "Choose another game for now."
+    )
+
+
+def _copy_builtin(folder: str, into: Path) -> str:
+    """The folder below its own name, so that `python -m` finds it; its version is a digest of what is in it."""
+    source = settings.BASE_DIR / "servers" / "games" / folder
+    if not source.is_dir():
+        raise InstallError(f"The portal comes without the folder {folder!r}. Ask an admin to install the portal again.")
+    shutil.copytree(source, into / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    digest = hashlib.sha256()
+    for path in sorted((into / folder).rglob("*")):
+        if path.is_file():
+            digest.update(path.relative_to(into).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"builtin-{digest.hexdigest()[:12]}"

@@ -1,0 +1,174 @@
+"""Installs a game from the machine's Debian sources without root: apt downloads and verifies, dpkg-deb unpacks.
+
+apt is given folders of its own below STATE_DIR/apt, so the system's package state is neither needed nor touched.
+Downloaded packages stay there, up to a bound, which is what makes a retry go on where it was.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from django.conf import settings
+
+from jobs import process
+from jobs.run import Run
+from servers.installers.tree import InstallError
+
+CACHE_BYTES = 2**30
+SPARE_BYTES = 64 * 2**20
+UPDATE_SECONDS, DOWNLOAD_SECONDS, UNPACK_SECONDS = 300, 3600, 600
+_URI = re.compile(r"^'[^']+' (?P<file>\S+_\S+\.deb) (?P<size>\d+)", re.MULTILINE)
+_MISSING = re.compile(
+    r"^E: (?:Unable to locate package|Can't find a source to download version .* of) '?([^\s']+)", re.M
+)
+_INSTALLED = re.compile(r"^Installed-Size: (\d+)$", re.MULTILINE)
+# Read last, so it also clears the system's hooks: they would act on the system's own cache.
+_CONFIG = """\
+Dir::State "{root}/state";
+Dir::State::status "{root}/state/status";
+Dir::Cache "{root}/cache";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+Dpkg::Use-Pty "false";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One .deb as apt announces it."""
+
+    name: str
+    file: str
+    size: int
+
+    @property
+    def version(self) -> str:
+        return unquote(self.file.split("_")[1])
+
+
+def install(name: str, packages: Sequence[str], into: Path, run: Run) -> str:
+    """Unpack `packages` into `into`; returns the first one's version, with a digest of the rest when there are several.
+
+    Raises `InstallError`: a package is unknown, the network or the disk does not suffice.
+    """
+    apt = _Apt(settings.STATE_DIR / "apt", run)
+    with apt.locked():
+        apt.update()
+        wanted = apt.find(packages)
+        apt.check_space(name, wanted, into)
+        total = sum(package.size for package in wanted)
+        done = 0
+        for package in wanted:
+            apt.download(package)
+            done += package.size
+            run.progress(80 * done / total)
+        for number, package in enumerate(wanted, 1):
+            run.check()
+            run.log(f"Unpacking {package.file}")
+            run.call(["dpkg-deb", "-x", apt.archives / package.file, into], timeout=UNPACK_SECONDS)
+            run.progress(80 + 19 * number / len(wanted))
+        apt.prune({package.file for package in wanted})
+    if len(wanted) == 1:
+        return wanted[0].version
+    digest = hashlib.sha256("\n".join(sorted(package.file for package in wanted)).encode()).hexdigest()
+    return f"{wanted[0].version}-{digest[:8]}"
+
+
+class _Apt:
+    """apt-get with state and cache below `root`."""
+
+    def __init__(self, root: Path, run: Run) -> None:
+        self.root, self.run = root, run
+        self.archives = root / "archives"
+        for folder in (self.archives, root / "state" / "lists" / "partial", root / "cache" / "archives" / "partial"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (root / "state" / "status").touch()
+        (root / "apt.conf").write_text(_CONFIG.format(root=root))
+        self._updated = True
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Two games may be installed at once; apt's folders are used by one of them at a time."""
+        with (self.root / "lock").open("w") as file:
+            waiting = False
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                if not waiting:
+                    self.run.log("Waiting for another installation to finish.")
+                    waiting = True
+                self.run.check()
+                time.sleep(0.2)
+            yield
+
+    def update(self) -> None:
+        """Fetch the package lists. One unreachable source need not matter, so failure is told only by `find`."""
+        self.run.log("Fetching the package lists.")
+        self._updated = (
+            self.run.call(self._command("apt-get", "-q", "update"), timeout=UPDATE_SECONDS, ok=(0, 100)) == 0
+        )
+
+    def find(self, names: Sequence[str]) -> list[Package]:
+        """What apt would download for each of `names`, in that order."""
+        answer = self._ask("apt-get", "download", "--print-uris", *names)
+        if answer.code:
+            self.run.log(answer.output)
+            missing = ", ".join(_MISSING.findall(answer.output)) or "some of the packages"
+            if not self._updated:
+                raise InstallError("Debian's package lists could not be fetched. Check the network, then retry.")
+            raise InstallError(
+                f"This machine's Debian sources do not have {missing}. Ask an admin to add one that has, then retry."
+            )
+        found = {match["file"].split("_")[0]: match for match in _URI.finditer(answer.output)}
+        return [Package(name, found[name]["file"], int(found[name]["size"])) for name in names]
+
+    def check_space(self, name: str, packages: Sequence[Package], into: Path) -> None:
+        """`InstallError` unless both the downloads and the unpacked files fit."""
+        shown = self._ask("apt-cache", "show", "--no-all-versions", *(package.name for package in packages)).output
+        unpacked = sum(int(size) * 1024 for size in _INSTALLED.findall(shown)) + SPARE_BYTES
+        missing = sum(package.size for package in packages if not (self.archives / package.file).exists())
+        same = self.archives.stat().st_dev == into.stat().st_dev
+        for folder, needed in ((into, unpacked + missing * same), (self.archives, missing)):
+            if (free := shutil.disk_usage(folder).free) < needed:
+                raise InstallError(
+                    f"{name} needs {needed / 2**20:,.0f} MiB of disk and the machine has {free / 2**20:,.0f} MiB free. "
+                    "Ask an admin to make room, then retry."
+                )
+
+    def download(self, package: Package) -> None:
+        """Bring one package into the archives. apt verifies it, takes what is there, and resumes a partial file."""
+        self.run.check()
+        command = self._command("apt-get", "-q", "download", f"{package.name}={package.version}")
+        if self.run.call(command, timeout=DOWNLOAD_SECONDS, cwd=self.archives, ok=(0, 100)):
+            raise InstallError(
+                f"{package.name} could not be downloaded; the lines above say why. Check the network and the disk, "
+                "then retry: what has arrived is kept."
+            )
+
+    def prune(self, used: set[str]) -> None:
+        """Keep the packages just used and, newest first, others up to a bound."""
+        room = CACHE_BYTES
+        for path in sorted(self.archives.iterdir(), key=lambda path: (path.name in used, path.stat().st_mtime))[::-1]:
+            room -= path.stat().st_size
+            if room < 0:
+                path.unlink()
+
+    def _ask(self, program: str, *arguments: str) -> process.Finished:
+        return process.run(self._command(program, *arguments), timeout=60, cwd=self.archives, check=self.run.check)
+
+    def _command(self, program: str, *arguments: str) -> list[str]:
+        return [program, "-c", str(self.root / "apt.conf"), *arguments]

@@ -1,0 +1,57 @@
+"""Makes an unpacked tree safe as a game's lowest layer: nothing in it leads out, is privileged or can be written."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from jobs.registry import JobError
+
+
+class InstallError(JobError):
+    """An installation failed and left nothing; the text is a sentence a member understands."""
+
+
+def tidy(root: Path, log: Callable[[str], None]) -> None:
+    """Resolve links inside `root`, drop those that lead nowhere or out of it, and make files read-only.
+
+    Read-only, because where overlayfs is forbidden servers share the very files by hard links. `log` is told of each
+    thing dropped.
+    """
+    root = root.resolve()
+    for path in _walk(root):
+        kind = path.lstat().st_mode
+        if stat.S_ISLNK(kind):
+            _turn_inside(root, path)
+        elif stat.S_ISDIR(kind):
+            path.chmod(0o755)
+        elif stat.S_ISREG(kind):
+            path.chmod(0o555 if kind & 0o111 else 0o444)
+        else:
+            log(f"Left out {path.relative_to(root)}: it is neither a file, a folder nor a link.")
+            path.unlink()
+    while dropped := [path for path in _walk(root) if path.is_symlink() and not _leads_inside(root, path)]:
+        for path in dropped:
+            log(f"Left out the link {path.relative_to(root)}: it leads to {os.readlink(path)}, which is not there.")
+            path.unlink()
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(root):
+        yield from (Path(parent, name) for name in folders + files)
+
+
+def _turn_inside(root: Path, link: Path) -> None:
+    """An absolute link means a path of the package's own system, whose root is `root`."""
+    target = os.readlink(link)
+    if os.path.isabs(target):
+        inside = root / target.lstrip("/")
+        link.unlink()
+        link.symlink_to(os.path.relpath(inside, link.parent))
+
+
+def _leads_inside(root: Path, link: Path) -> bool:
+    try:
+        return link.resolve(strict=True).is_relative_to(root)
+    except (OSError, RuntimeError):  # RuntimeError: a loop, before Python 3.13
+        return False
