@@ -14,13 +14,29 @@ Value = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_le
 Settings = Annotated[dict[str, Value], Field(max_length=100, description="Values by the setting's key.")]
 
 
+class SettingOut(Schema):
+    """A setting of a game and what fits it; bounds that its type does not have are null."""
+
+    key: str
+    label: str
+    help: str
+    type: str = Field(description="string, password, integer, choice or boolean.")
+    default: Value
+    choices: dict[str, str] | None = Field(None, description="Label by value.")
+    min: int | None = None
+    max: int | None = None
+    max_length: int | None = None
+    pattern: str | None = None
+    suggestions: list[str] | None = None
+
+
 class GameOut(Schema):
     """A game, as its definition describes it."""
 
     slug: str
     name: str
     summary: str
-    settings: list[dict[str, Any]] = Field(description="Key, label, type, default and bounds of each setting.")
+    settings: list[SettingOut]
 
 
 class BlueprintOut(Schema):

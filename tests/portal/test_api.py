@@ -1,0 +1,91 @@
+"""Who gets into the HTTP API, how often, and what its refusals look like."""
+
+import pytest
+from django.core.cache import caches
+from django.test import Client
+from django.utils import timezone
+
+from portal import api, tokens
+from portal.models import ApiToken, User
+from tests.api import Api
+
+
+@pytest.fixture(autouse=True)
+def forget_counts() -> None:
+    caches["process"].clear()
+
+
+def test_a_token_says_whose_it_is(alice: User) -> None:
+    assert Api(alice)("get", "/me").json() == {"username": "alice", "is_staff": False}
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Bearer l4m_wrong", "Basic YTpi", "l4m_x", "Bearer é"])
+def test_without_a_valid_token_nobody_gets_in(db: None, header: str) -> None:
+    answer = Client(headers={"Authorization": header}).get("/api/v1/me")
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    assert answer.json()["detail"].startswith("Send a token that is valid")
+
+
+def test_a_session_does_not_open_the_api(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert client.get("/api/v1/me").status_code == 401
+
+
+def test_a_revoked_token_and_a_suspended_user_are_refused(alice: User) -> None:
+    asks = Api(alice)
+    User.objects.update(suspended_at=timezone.now())
+    assert asks("get", "/me").status_code == 401
+    User.objects.update(suspended_at=None)
+    assert asks("get", "/me").status_code == 200
+    tokens.revoke_token(token=ApiToken.objects.get())
+    assert asks("get", "/me").status_code == 401
+
+
+def test_an_address_that_is_not_there_is_a_problem_too(alice: User) -> None:
+    assert Api(alice)("get", "/nothing/here").status_code == 404
+
+
+def test_a_body_that_is_not_json_is_told(alice: User) -> None:
+    asks = Api(alice)
+    answer = asks.client.post("/api/v1/servers", data="{", content_type="application/json")
+    assert answer.status_code == 400
+    assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_what_does_not_fit_is_told_by_field(alice: User) -> None:
+    answer = Api(alice)("post", "/servers", {"name": 5, "settings": []})
+    assert answer.status_code == 422
+    assert set(answer.json()["errors"]) == {"name", "blueprint", "settings"}
+
+
+def test_a_user_who_asks_too_often_is_told_when_to_go_on(
+    alice: User, bob: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (limit,) = api.api.throttle
+    monkeypatch.setattr(limit, "most", 3)
+    asks = Api(alice)
+    codes = [asks("get", "/me").status_code for _ in range(7)]
+    # However the turn of a minute splits seven requests, four of them share one.
+    assert 429 in codes
+    refused = asks("get", "/me")
+    if refused.status_code == 429:
+        assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert Api(bob)("get", "/me").status_code == 200
+
+
+def test_the_description_is_open_to_read(client: Client, db: None) -> None:
+    description = client.get("/api/v1/openapi.json").json()
+    assert description["components"]["securitySchemes"]["TokenAuth"]["scheme"] == "bearer"
+    assert {tag["name"] for tag in description["tags"]} == set(api.TAGS)
+    for where, operations in description["paths"].items():
+        for method, operation in operations.items():
+            assert operation["description"], (where, method)
+            assert operation["tags"][0] in api.TAGS
+            assert {"401", "422", "429"} <= set(operation["responses"])
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(client: Client, db: None) -> None:
+    page = client.get("/api/v1/docs").content.decode()
+    assert "swagger" in page
+    assert "://" not in page.replace("http://www.w3.org", "")
