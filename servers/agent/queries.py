@@ -40,7 +40,7 @@ class Queries:
         running = Server.objects.present().filter(node=self.node, unit=Server.Unit.RUNNING).prefetch_related("ports")
         known, self._asked = self._asked, {}
         due = []
-        for server in running:
+        for server in filter(_can_be_asked, running):
             asked = self._asked[server.pk] = known.get(server.pk) or _Asked()
             if not server.query:  # it started anew
                 asked.shown = {}
@@ -62,13 +62,10 @@ class Queries:
     async def _ask(self, server: Server) -> QueryResult | QueryError:
         ports = {port.name: port.number for port in server.ports.all()}
         try:
-            game = games.get(server.game)
-            return await asyncio.wait_for(query(game, self.node.query_host, ports), TIMEOUT)
+            return await query(games.get(server.game), self.node.query_host, ports, timeout=TIMEOUT)
         except QueryError as error:
             return error
-        except (TimeoutError, OSError, games.UnknownGame) as error:
-            return QueryError(str(error) or "The game does not answer.")
-        except Exception as error:  # a hostile answer that the protocol's library trips over costs that game alone
+        except Exception as error:  # whatever a game sends must cost that game alone
             log.exception("The query of %s failed", server.name)
             return QueryError(f"The game's answer was not understood ({type(error).__name__}).")
 
@@ -89,9 +86,13 @@ class Queries:
             asked.shown, asked.written_at = facts, now
 
 
+def _can_be_asked(server: Server) -> bool:
+    game = games.all_games().get(server.game)
+    return game is not None and game.query is not None
+
+
 def steady(facts: dict[str, Any]) -> dict[str, Any]:
     """Facts without what changes by itself from one answer to the next."""
-    players = [
-        {key: value for key, value in player.items() if key not in ("ping", "time")} for player in facts.get("list", [])
-    ]
+    listed = facts.get("list", [])
+    players = [{key: value for key, value in player.items() if key not in ("ping", "seconds")} for player in listed]
     return {**facts, "list": players}
