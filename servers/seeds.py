@@ -8,11 +8,11 @@ from servers.models import Blueprint, Node
 BLUEPRINTS = [
     {
         "slug": "left4dead2-coop", "name": "Left 4 Dead 2 · co-op", "game": "left4dead2",
-        "summary": "Four survivors through a campaign.", "settings": {"mode": "coop", "map": "c1m1_hotel"},
+        "summary": "Four survivors through a campaign.", "settings": {"gamemode": "coop", "map": "c1m1_hotel"},
     },
     {
         "slug": "left4dead2-versus", "name": "Left 4 Dead 2 · versus", "game": "left4dead2",
-        "summary": "Survivors against infected, four a side.", "settings": {"mode": "versus", "map": "c1m1_hotel"},
+        "summary": "Survivors against infected, four a side.", "settings": {"gamemode": "versus", "map": "c1m1_hotel"},
     },
     {
         "slug": "openarena", "name": "OpenArena · free for all", "game": "openarena",

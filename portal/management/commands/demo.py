@@ -21,7 +21,7 @@ from portal import tokens
 from portal.models import User
 from portal.postgres import Postgres, PostgresError
 from portal.supervisor import Supervisor, say
-from servers import services
+from servers import seeds, services
 from servers.models import Blueprint, Server
 
 FIRST_SERVER = "practice"
@@ -48,8 +48,8 @@ class Command(BaseCommand):
             say("demo", "preparing the database")
             call_command("migrate", verbosity=0, interactive=False)
             call_command("createcachetable", verbosity=0)
-            services.ensure_node()
-            services.seed_blueprints()
+            seeds.ensure_node()
+            seeds.seed_blueprints()
             people = self._people()
             supervisor = Supervisor()
             try:
