@@ -28,70 +28,73 @@ REASONS = {
 
 async def stream_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """`/ws/streams/{id}/?after=SEQ`: lines above SEQ (0 by default); a negative SEQ asks for so many of the newest."""
-    outlet = await _accept(scope, receive, send)
     stream = int(scope["url_route"]["kwargs"]["stream"])
     try:
         after = int(parse_qs(scope["query_string"].decode()).get("after", ["0"])[0])
     except ValueError:
-        return _refuse(outlet, CLOSE_BAD_REQUEST)
+        return await _refuse(scope, receive, send, CLOSE_BAD_REQUEST)
     if stream > MAX_ID or abs(after) > MAX_ID:
-        return _refuse(outlet, CLOSE_UNKNOWN)
-    return await _serve(scope, receive, outlet, stream, after)
+        return await _refuse(scope, receive, send, CLOSE_UNKNOWN)
+    return await _serve(scope, receive, send, stream, after)
 
 
 async def events_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """`/ws/events/`: which topics changed."""
-    await _serve(scope, receive, await _accept(scope, receive, send), None, 0)
+    await _serve(scope, receive, send, None, 0)
 
 
 async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Any other path."""
-    _refuse(await _accept(scope, receive, send), CLOSE_UNKNOWN)
+    await _refuse(scope, receive, send, CLOSE_UNKNOWN)
+
+
+async def _serve(scope: dict[str, Any], receive: Any, send: Any, stream: int | None, after: int) -> None:
+    feed, credential = get_feed(), scope["credential"]
+    heard = feed.access_news
+    verdict = await feed.gate.ask(Asked(credential, stream))
+    if verdict.code:
+        return await _refuse(scope, receive, send, verdict.code)
+    keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}
+    if stream is not None:
+        keys["stream"] = stream
+    if bound := feed.limits.enter(**keys):
+        return await _refuse(scope, receive, send, CLOSE_TOO_MANY, f"Too many open connections of this {bound}.")
+    try:
+        # Nothing may come between these two: once it is open, a page relies on hearing of every change.
+        outlet = await _accept(scope, receive, send)
+        viewer = (TopicViewer if stream is None else LineViewer)(outlet, credential, verdict.user_id)
+        feed.attach(viewer, verdict, stream=stream, after=after, heard=heard)
+        await _until_closed(receive, feed, viewer)
+    finally:
+        feed.limits.leave(**keys)
 
 
 async def _accept(scope: dict[str, Any], receive: Any, send: Any) -> Outlet:
-    """Accept everybody, since browsers tell a page the close code only of a socket that was open."""
     await receive()  # websocket.connect
     await send({"type": "websocket.accept"})
     return scope.get("outlet") or SendOutlet(send)
 
 
-def _refuse(outlet: Outlet, code: int, reason: str = "") -> None:
+async def _refuse(scope: dict[str, Any], receive: Any, send: Any, code: int, reason: str = "") -> None:
+    """Accept, then close: browsers tell a page the close code only of a socket that was open."""
     metrics.refused.labels(code).inc()
+    outlet = await _accept(scope, receive, send)
     outlet.close(code, reason or REASONS.get(code, ""))
 
 
-async def _serve(scope: dict[str, Any], receive: Any, outlet: Outlet, stream: int | None, after: int) -> None:
-    feed, credential = get_feed(), scope["credential"]
-    heard = feed.access_news
-    verdict = await feed.gate.ask(Asked(credential, stream))
-    if verdict.code:
-        return _refuse(outlet, verdict.code)
-    keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}
-    if stream is not None:
-        keys["stream"] = stream
-    if bound := feed.limits.enter(**keys):
-        return _refuse(outlet, CLOSE_TOO_MANY, f"Too many open connections of this {bound}.")
-    viewer = (TopicViewer if stream is None else LineViewer)(outlet, credential, verdict.user_id)
+async def _until_closed(receive: Any, feed: Feed, viewer: Viewer) -> None:
+    """Wait for the client to go, then forget it; one that floods is cut off alone."""
+    since, count = time.monotonic(), 0
     try:
-        feed.attach(viewer, verdict, stream=stream, after=after, heard=heard)
-        await _until_closed(receive, feed, viewer)
+        while (await receive())["type"] != "websocket.disconnect":
+            now, count = time.monotonic(), count + 1
+            if now - since > FLOOD_SECONDS:
+                since, count = now, 1
+            if count > FLOOD_MESSAGES:
+                viewer.outlet.refuse(CLOSE_TOO_MANY, "Too many messages.")
+                break
     finally:
         feed.detach(viewer)
-        feed.limits.leave(**keys)
-
-
-async def _until_closed(receive: Any, feed: Feed, viewer: Viewer) -> None:
-    """Wait for the client to go; one that floods is cut off alone."""
-    since, count = time.monotonic(), 0
-    while (await receive())["type"] != "websocket.disconnect":
-        now, count = time.monotonic(), count + 1
-        if now - since > FLOOD_SECONDS:
-            since, count = now, 1
-        if count > FLOOD_MESSAGES:
-            feed.detach(viewer)
-            viewer.outlet.refuse(CLOSE_TOO_MANY, "Too many messages.")
-            break
 
 
 routes: list[tuple[str, Any]] = [

@@ -5,6 +5,7 @@ transport's buffer is full and when it has drained; that, the heartbeat and a cl
 all there is here.
 """
 
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from autobahn.websocket.protocol import WebSocketProtocol
 from jobs.feed.frames import Frame
 
 KERNEL_BUFFER = 64 * 1024  # bytes; Linux doubles it. Without this one lagging client can hold megabytes of the kernel
-PING_SECONDS, PONG_SECONDS = 20, 30
+# Proxies close a connection silent for a minute (nginx) or more. A peer that does not answer in time is gone.
+PING_SECONDS = int(os.environ.get("LEFT4ME_PING_SECONDS", "20"))
+PONG_SECONDS = PING_SECONDS * 1.5
 LINGER_SECONDS = 30  # for a slow client to read up to the close frame
 
 
@@ -31,6 +34,7 @@ class Outlet:
         self._pinged = False
         self.paused = False
         protocol.onPong = self.heard
+        protocol.failByDrop = False  # tell a client that breaks the rules which, before the connection ends
 
     def open(self, on_drain: Callable[[], None]) -> None:
         """Begin to watch the transport's buffer, of which the HTTP channel was told before the upgrade."""

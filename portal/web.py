@@ -13,6 +13,7 @@ from portal.outlet import Outlet
 OPEN_FILES = 65_536
 BACKLOG = 4096  # a whole community comes back at once after a restart; the kernel bounds it by net.core.somaxconn
 POOL = 8
+DOOR_SECONDS = 30  # to be let in, when thousands come at once
 MAX_MESSAGE = 4096  # bytes; clients have nothing to say
 
 
@@ -55,6 +56,8 @@ class Server(DaphneServer):
             proxy_forwarded_proto_header="X-Forwarded-Proto" if behind_proxy else None,
             server_name="left4me",
             websocket_timeout=-1,  # no end
+            websocket_connect_timeout=DOOR_SECONDS,
+            websocket_handshake_timeout=DOOR_SECONDS,
             websocket_max_message_size=MAX_MESSAGE,
             websocket_max_frame_size=MAX_MESSAGE,
             ping_interval=10**9,  # the outlet's heartbeat instead: daphne's does not know that a client lags

@@ -6,6 +6,7 @@ viewers in, and throws them out when a right is taken away.
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Coroutine
 from functools import cache
@@ -22,7 +23,7 @@ from jobs.policy import CLOSE_FORBIDDEN, Asked, Verdict
 logger = logging.getLogger(__name__)
 
 CLOSE_TOO_SLOW = 4408
-SLOW_SECONDS = 60  # without draining its buffer
+SLOW_SECONDS = int(os.environ.get("LEFT4ME_SLOW_SECONDS", "60"))  # without draining its buffer
 RECHECK_SECONDS = 30  # everybody's access, and every stream in case a wake-up was missed
 TICK_SECONDS = 2
 

@@ -1,0 +1,206 @@
+"""Who may open a socket, and that it closes when the right to it is taken away."""
+
+import time
+
+import pytest
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.test import Client
+from django.utils import timezone
+from websockets.exceptions import InvalidStatus
+
+from jobs import events, streams
+from jobs.models import Job, Stream
+from portal import services
+from portal.models import ApiToken, User
+from portal.tokens import create_token, revoke_token
+from servers.models import Membership, Right, Server
+from tests.conftest import PASSWORD
+from tests.jobs.sockets import Socket, cookie, token_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+WITHIN = 2 + 1.5  # seconds: what is promised, and what a busy test machine may add
+
+
+@pytest.fixture
+def path(server: Server) -> str:
+    streams.append(server.console_id, ["Server is up"])
+    return f"/ws/streams/{server.console_id}/"
+
+
+def code(web: str, path: str, user: User | None = None, **who) -> int:
+    with Socket(web, path, user, **who) as socket:
+        return socket.close_code()
+
+
+def lets_in(web: str, path: str, user: User | None = None, **who) -> bool:
+    with Socket(web, path, user, **who) as socket:
+        return socket.receive()["type"] == "lines"
+
+
+def assert_closed_soon(socket: Socket, expected: int) -> None:
+    started = time.monotonic()
+    assert socket.close_code() == expected
+    assert time.monotonic() - started < WITHIN
+
+
+def test_nobody_opens_a_socket_without_signing_in(web: str, path: str) -> None:
+    for socket in (path, "/ws/events/"):
+        assert code(web, socket) == 4401
+        assert code(web, socket, session="forged") == 4401
+        assert code(web, socket, token="l4m_forged") == 4401
+
+
+def test_the_owner_and_staff_see_a_console(web: str, path: str, alice: User, mod: User) -> None:
+    assert lets_in(web, path, alice)
+    assert lets_in(web, path, token=token_of(alice))
+    assert lets_in(web, path, mod)
+
+
+def test_a_stranger_sees_neither_console_nor_job(web: str, path: str, server: Server, charlie: User) -> None:
+    job = Job.objects.create(
+        kind="x", subject=server.topic, title="Start", node="local", stream=Stream.objects.create()
+    )
+    for socket in (path, f"/ws/streams/{job.stream_id}/"):
+        assert code(web, socket, charlie) == 4403
+        assert code(web, socket, token=token_of(charlie)) == 4403
+
+
+def test_a_member_sees_what_its_rights_say(web: str, path: str, server: Server, bob: User, share) -> None:
+    job = Job.objects.create(
+        kind="x", subject=server.topic, title="Start", node="local", stream=Stream.objects.create()
+    )
+    share(bob, Right.VIEW)
+    assert code(web, path, bob) == 4403
+    with Socket(web, f"/ws/streams/{job.stream_id}/", bob) as socket:
+        assert socket.receive() == {"type": "state", "state": "queued"}
+    Membership.objects.update(rights=[Right.VIEW, Right.CONSOLE])
+    assert lets_in(web, path, bob)
+
+
+def test_what_is_unknown_or_malformed_is_said_so(web: str, path: str, alice: User) -> None:
+    assert code(web, "/ws/streams/999999/", alice) == 4404
+    assert code(web, "/ws/streams/99999999999999999999/", alice) == 4404
+    assert code(web, "/ws/elsewhere/", alice) == 4404
+    assert code(web, f"{path}?after=soon", alice) == 4400
+
+
+def test_a_suspended_user_opens_no_socket(web: str, path: str, alice: User, mod: User) -> None:
+    session, token = cookie(alice), token_of(alice)
+    User.objects.filter(pk=alice.pk).update(suspended_at=timezone.now())
+    for socket in (path, "/ws/events/"):
+        assert code(web, socket, session=session) == 4401
+        assert code(web, socket, token=token) == 4401
+
+
+def test_a_foreign_page_cannot_use_the_visitors_cookie(web: str, path: str, alice: User) -> None:
+    for origin in ("https://evil.example", "null", None):
+        with pytest.raises(InvalidStatus) as refused:
+            Socket(web, path, alice, origin=origin)
+        assert refused.value.response.status_code == 403
+
+
+def test_an_ended_or_expired_session_opens_nothing(web: str, path: str, alice: User) -> None:
+    expired, changed = cookie(alice), cookie(alice)
+    Session.objects.filter(session_key=expired).update(expire_date=timezone.now())
+    assert code(web, path, session=expired) == 4401
+    alice.set_password("another password")
+    alice.save()
+    assert code(web, path, session=changed) == 4401
+
+
+def test_a_right_taken_away_closes_the_socket(web: str, path: str, server: Server, bob: User, share) -> None:
+    membership = share(bob, Right.CONSOLE)
+    with Socket(web, path, bob) as socket, Socket(web, "/ws/events/", bob) as hears:
+        socket.receive()
+        events.publish(server.topic)
+        assert hears.receive() == {"type": "changed", "topic": server.topic}
+        membership.delete()
+        events.publish(f"access:{server.topic}", f"user:{bob.pk}")
+        assert_closed_soon(socket, 4403)
+        assert hears.receive() == {"type": "changed", "topic": f"user:{bob.pk}"}
+        events.publish(server.topic)
+        with pytest.raises(TimeoutError):
+            hears.receive(timeout=1)
+
+
+def test_suspension_closes_every_socket_of_that_user(
+    web: str, path: str, alice: User, bob: User, mod: User, share
+) -> None:
+    share(bob, Right.CONSOLE)
+    token = token_of(bob)
+    sockets = [Socket(web, path, bob), Socket(web, "/ws/events/", bob), Socket(web, path, token=token)]
+    with Socket(web, path, alice) as other:
+        other.receive()
+        sockets[0].receive()
+        sockets[2].receive()
+        services.suspend_user(by=mod, user=bob, reason="Rude")
+        for socket in sockets:
+            assert_closed_soon(socket, 4401)
+        streams.append(Server.objects.get().console_id, ["still there"])
+        assert other.lines(2) == [(2, "still there")]
+
+
+def test_signing_out_closes_that_browser_only(web: str, path: str, alice: User) -> None:
+    browser = Client()
+    browser.login(username="alice", password=PASSWORD)
+    session = browser.cookies[settings.SESSION_COOKIE_NAME].value
+    with (
+        Socket(web, path, session=session) as socket,
+        Socket(web, "/ws/events/", session=session) as hears,
+        Socket(web, path, alice) as elsewhere,
+    ):
+        socket.receive()
+        elsewhere.receive()
+        browser.post("/accounts/logout/")
+        assert_closed_soon(socket, 4401)
+        assert_closed_soon(hears, 4401)
+        streams.append(Server.objects.get().console_id, ["still there"])
+        assert elsewhere.lines(2) == [(2, "still there")]
+
+
+def test_a_revoked_token_closes_its_sockets(web: str, path: str, alice: User) -> None:
+    token, secret = create_token(user=alice, name="bot")
+    with Socket(web, path, token=secret) as socket:
+        socket.receive()
+        assert ApiToken.objects.get(pk=token.pk).last_used_at
+        revoke_token(token=token)
+        events.publish(f"access:user:{alice.pk}")
+        assert_closed_soon(socket, 4401)
+
+
+def test_a_new_server_is_heard_of_at_once(web: str, alice: User, server: Server, bob: User, share) -> None:
+    with Socket(web, "/ws/events/", bob) as socket:
+        events.publish(f"user:{bob.pk}")
+        assert socket.receive() == {"type": "changed", "topic": f"user:{bob.pk}"}
+        share(bob, Right.VIEW)
+        events.publish(f"user:{bob.pk}")
+        told = {socket.receive()["topic"], socket.receive()["topic"]}
+        assert told == {f"user:{bob.pk}", server.topic}
+
+
+def test_a_topic_is_told_at_most_four_times_a_second_and_the_last_change_is_told(
+    web: str, alice: User, server: Server
+) -> None:
+    with Socket(web, "/ws/events/", alice) as socket:
+        started = time.monotonic()
+        while time.monotonic() < started + 1:
+            events.publish(server.topic)
+            time.sleep(0.01)
+        told = 0
+        while True:
+            try:
+                socket.receive(timeout=0.8)
+                told += 1
+            except TimeoutError:
+                break
+        assert 2 <= told <= 6
+
+
+def test_topics_of_others_are_not_heard(web: str, server: Server, charlie: User) -> None:
+    with Socket(web, "/ws/events/", charlie) as socket:
+        events.publish(f"user:{charlie.pk}")
+        socket.receive()
+        events.publish(server.topic, f"access:{server.topic}", f"user:{server.owner_id}")
+        with pytest.raises(TimeoutError):
+            socket.receive(timeout=1)
