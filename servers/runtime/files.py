@@ -18,12 +18,12 @@ TRASH = ".trash"
 START_NEEDS_BYTES = 64 << 20  # room for what a game and its console write at first
 
 
-def require_room(folder: Path, needed: int = START_NEEDS_BYTES) -> None:
-    """Raise `RuntimeFailure` unless the disk that holds `folder` has `needed` bytes for us."""
+def require_room(folder: Path) -> None:
+    """Raise `RuntimeFailure` unless the disk that holds `folder` has room to start a server."""
     free = shutil.disk_usage(folder).free
-    if free < needed:
+    if free < START_NEEDS_BYTES:
         raise RuntimeFailure(
-            f"The disk is full: {free >> 20} MB are left and {needed >> 20} MB are needed. "
+            f"The disk is full: {free >> 20} MB are left and {START_NEEDS_BYTES >> 20} MB are needed. "
             "Delete a server that is not needed, or ask an admin for room."
         )
 
