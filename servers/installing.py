@@ -15,6 +15,7 @@ from servers.games import Game
 from servers.models import Installation, Node
 
 PARTIAL = ".partial-"
+DISK_FULL = "The machine's disk is full. Ask an admin to make room, then retry. Nothing was left behind."
 
 
 def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
@@ -37,7 +38,9 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
     except BaseException as error:
         _clear_partial(place)
         services.fail_build(installation=build)
-        raise _explained(error) from error
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise JobError(DISK_FULL) from error
+        raise
 
 
 def _put_in_place(run: Run, build: Installation, partial: Path, version: str) -> None:
@@ -53,15 +56,6 @@ def _put_in_place(run: Run, build: Installation, partial: Path, version: str) ->
     partial.rename(target)
     services.promote(installation=build, version=version, size_bytes=size)
     run.log(f"Installed version {version}, {size / 2**20:.0f} MiB.")
-
-
-def _explained(error: BaseException) -> BaseException:
-    """What the job ends with: a sentence where the failure is an expected one, else the failure itself."""
-    if isinstance(error, installers.InstallError):
-        return JobError(str(error))
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return JobError("The machine's disk is full. Ask an admin to make room, then retry. Nothing was left behind.")
-    return error
 
 
 def _clear_partial(place: Path) -> None:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from jobs.models import Job
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
-from servers import games, services
+from servers import games, installing, services
 from servers.models import KEEP_DELETED, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
@@ -97,8 +97,6 @@ def clone(run: Run, server: int, source: int) -> None:
 
 @job_kind(INSTALL, time_limit=4 * 3600)
 def install(run: Run, node: str, game: str, update: bool = False) -> None:
-    from servers import installing
-
     with _explained():
         installing.install(run, node=Node.objects.get(slug=node), game=games.get(game), update=update)
 

@@ -1,5 +1,5 @@
 """The agent: one process per node that sees what runs there and writes it where every page reads it.
 
 `keeper.py` holds the node's lock and starts the loops: `watch.py` (states, consoles, servers to bring back),
-`queries.py` (what the games answer), `housekeeping.py` (heartbeat, old files, lost jobs).
+`queries.py` (what the games answer), `housekeeping.py` (heartbeat, old files).
 """

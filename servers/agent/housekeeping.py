@@ -1,4 +1,4 @@
-"""The agent's slow duties: its heartbeat, old files, jobs whose worker died."""
+"""The agent's slow duties: its heartbeat, and files that were kept long enough."""
 
 import os
 import platform
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from django.conf import settings
 
-from jobs import reaper
 from servers import services
 from servers.agent.loop import Loop
 from servers.models import Node
@@ -28,7 +27,6 @@ class Housekeeping:
     def step(self) -> None:
         if time.monotonic() - self.watch.last_success < WATCH_MAY_REST:
             services.beat(node=self.node, info=self._info())
-        reaper.reap()
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
             self._next_purge = time.monotonic() + PURGE_EVERY

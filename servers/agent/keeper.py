@@ -7,7 +7,7 @@ import time
 import psycopg
 from django.db import connection
 
-from jobs import events
+from jobs import events, reaper
 from servers.agent.housekeeping import Housekeeping
 from servers.agent.loop import Loop
 from servers.agent.queries import Queries
@@ -44,16 +44,17 @@ class Agent:
 
     def run(self) -> None:
         loops = [self.watch, self.queries, self.housekeeping]
-        for loop in loops:
-            loop.start()
+        reaping = threading.Thread(target=reaper.run_forever, args=(self._stopping,), name="reaper", daemon=True)
+        for thread in (*loops, reaping):
+            thread.start()
         try:
             while not self._stopping.is_set():
                 self._hold()
         finally:
             for loop in loops:
                 loop.stop()
-            for loop in loops:
-                loop.join(10)
+            for thread in (*loops, reaping):
+                thread.join(10)
 
     def _hold(self) -> None:
         """Hold the lock for as long as its session lives; a lost session is opened again."""

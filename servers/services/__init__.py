@@ -7,7 +7,7 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 from servers.services.commands import hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
-from servers.services.installations import begin_build, fail_build, install_game, promote, reuse_version
+from servers.services.installations import begin_build, fail_build, folder, install_game, promote, reuse_version
 from servers.services.observing import beat, record_query, record_unit, use_installation
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of
 from servers.services.sharing import share_server, transfer_server, unshare_server
@@ -20,6 +20,7 @@ __all__ = [
     "delete_server",
     "fail_build",
     "finish_put_away",
+    "folder",
     "hide_secrets",
     "install_game",
     "promote",

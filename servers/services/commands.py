@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from jobs import streams
-from servers import games
+from servers import games, rcon
 from servers.errors import CommandFailed, CommandRefused
 from servers.models import Server
 from servers.services.common import record
@@ -21,8 +21,6 @@ def send_command(*, by: "User", server: Server, text: str) -> str:
 
     Blocks for up to `TIMEOUT` seconds: call it in a thread. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`.
     """
-    from servers import rcon
-
     command = _checked(text)
     game = games.get(server.game)
     if server.deleted_at or server.unit != Server.Unit.RUNNING:

@@ -1,0 +1,82 @@
+"""The portal's real processes with real games: fixtures (taken up by conftest.py) and what such tests wait for."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+
+from jobs import streams
+from jobs.models import Job
+from portal.models import User
+from servers import services
+from servers.models import Blueprint, Installation, Node, Server
+from servers.runtime import get_runtime
+from servers.runtime.base import UnitState
+from tests.stack import Stack, free_port, wait_for
+
+
+@pytest.fixture
+def portal(transactional_db: None, tmp_path: Path, settings) -> Iterator[Stack]:
+    """The portal's processes with a folder of their own for games; whatever runs is stopped afterwards."""
+    settings.STATE_DIR = tmp_path / "state"
+    settings.STATE_DIR.mkdir()
+    own_games = ports_of_our_own(tmp_path / "games")
+    settings.GAMES_DIRS = [*settings.GAMES_DIRS[:1], own_games]
+    get_runtime.cache_clear()
+    environment = {"LEFT4ME_STATE": str(settings.STATE_DIR), "LEFT4ME_GAMES_DIR": str(own_games)}
+    with Stack(tmp_path, LEFT4ME_WORKERS="2", **environment) as stack:
+        yield stack
+    runtime = get_runtime()
+    for folder in settings.STATE_DIR.glob("runtime/[a-z0-9]*"):
+        runtime.stop(folder.name)
+    get_runtime.cache_clear()
+
+
+def ports_of_our_own(folder: Path) -> Path:
+    """A folder with the practice game's definition, its ports such as nothing else on this machine uses."""
+    folder.mkdir()
+    text = Path(django_settings.BASE_DIR, "servers/games/practice.toml").read_text()
+    first = free_port()
+    ours = text.replace("from = 27015", f"from = {first}").replace("to = 27114", f"to = {min(first + 50, 65535)}")
+    (folder / "practice.toml").write_text(ours)
+    return folder
+
+
+@pytest.fixture
+def practice(portal: Stack, alice: User, node: Node, blueprint: Blueprint) -> Server:
+    """Alice's practice server, its game installed: a test of something else need not wait for that."""
+    installation = Installation.objects.create(node=node, game="practice", version="1", state="ready", is_current=True)
+    files = Path(django_settings.BASE_DIR, "servers/games/practice")
+    shutil.copytree(files, services.folder(installation) / "practice")
+    return services.create_server(by=alice, name="alices-practice", blueprint=blueprint)
+
+
+def settled(job: Job, seconds: float = 30) -> str:
+    """Wait until the job is in a final state, which is returned."""
+
+    def state() -> str:
+        job.refresh_from_db()
+        return "" if job.is_active else str(job.state)
+
+    return str(wait_for(state, seconds=seconds, what=f"the end of {job.kind}"))
+
+
+def sees(server: Server, unit: str, seconds: float = 15) -> None:
+    """Wait until the agent has written that state."""
+
+    def state() -> bool:
+        server.refresh_from_db()
+        return bool(server.unit == unit)
+
+    wait_for(state, seconds=seconds, what=f"{server.name} seen {unit}")
+
+
+def state_of(server: Server) -> UnitState:
+    """What the machine itself says."""
+    return get_runtime().states([server.name])[server.name]
+
+
+def lines_of(stream_id: int) -> list[str]:
+    return [text for _, _, text in streams.read(stream_id, after=0, limit=1_000_000)]
