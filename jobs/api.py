@@ -1,18 +1,19 @@
 """The engine's part of the HTTP API: jobs and lines of streams. What one may not view is told not to be there."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from django.conf import settings
-from django.http import Http404, HttpRequest
-from django.utils.module_loading import import_string
+from django.http import HttpRequest
 from ninja import Query, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
 from jobs import services, streams
-from jobs.api_pages import LARGEST, Number
+from jobs.api_pages import Number
 from jobs.models import Job
+from jobs.pages import member
+from jobs.policy import MAX_ID
+from jobs.views import controlled_job, job_for, stream_for
 
 router = Router()
 
@@ -45,36 +46,17 @@ class Lines(Schema):
     next: int = Field(description="Pass it as `after` to read on; the same as before when there was nothing new.")
 
 
-def policy() -> Any:
-    """Who may see what, by whoever runs the engine."""
-    return import_string(settings.JOBS_POLICY)
-
-
-def visible_job(request: HttpRequest, number: int) -> Job:
-    job = Job.objects.filter(pk=number).first()
-    if job is None or not policy().may_view_job(request.user, job):
-        raise Http404("There is no such job.")
-    return job
-
-
-def controlled_job(request: HttpRequest, number: int) -> Job:
-    job = visible_job(request, number)
-    if not policy().may_control_job(request.user, job):
-        raise HttpError(403, "You may watch this job, but not cancel or retry it.")
-    return job
-
-
 @router.get("/jobs/{id}", response=JobOut, tags=["jobs"], summary="Read a job")
 def read_job(request: HttpRequest, id: Number) -> Job:
     """A job of a server one may view, or of an installation."""
-    return visible_job(request, id)
+    return job_for(request, id)
 
 
 @router.post("/jobs/{id}/cancel", response={202: JobRef}, tags=["jobs"], summary="Cancel a job")
 def cancel_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
     """A queued job ends at once; a running one is asked to stop, then stopped hard."""
     job = controlled_job(request, id)
-    if not services.cancel(job=job, by=request.user):
+    if not services.cancel(job=job, by=member(request)):
         raise HttpError(409, "This job has ended already.")
     return Status(202, {"job": job.pk})
 
@@ -82,18 +64,16 @@ def cancel_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
 @router.post("/jobs/{id}/retry", response={202: JobRef}, tags=["jobs"], summary="Retry a job")
 def retry_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
     """A new job does again what one that failed, was cancelled or was lost should have done."""
-    return Status(202, {"job": services.retry(job=controlled_job(request, id), by=request.user).pk})
+    return Status(202, {"job": services.retry(job=controlled_job(request, id), by=member(request)).pk})
 
 
 @router.get("/streams/{id}/lines", response=Lines, tags=["streams"], summary="Read lines")
 def read_lines(
     request: HttpRequest,
     id: Number,
-    after: Annotated[int, Query(0, ge=0, le=LARGEST, description="Only lines with a larger number.")],
+    after: Annotated[int, Query(0, ge=0, le=MAX_ID, description="Only lines with a larger number.")],
     limit: Annotated[int, Query(500, ge=1, le=1000, description="Lines at most.")],
 ) -> dict[str, object]:
     """Lines of a job's log or a server's console. Poll with `next`, or follow the websocket `/ws/streams/{id}/`."""
-    if not policy().may_view_stream(request.user, id):
-        raise Http404("There is no such stream.")
-    lines = streams.read(id, after=after, limit=limit)
+    lines = streams.read(stream_for(request, id).pk, after=after, limit=limit)
     return {"lines": lines, "next": lines[-1][0] if lines else after}

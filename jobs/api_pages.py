@@ -7,13 +7,14 @@ from django.db.models import Model, QuerySet
 from ninja import Query, Schema
 from pydantic import Field
 
+from jobs.policy import MAX_ID
+
 MOST = 100
-LARGEST = 2**63 - 1  # of PostgreSQL's bigint
 
 Row = TypeVar("Row", bound=Model)
 Item = TypeVar("Item")
 
-Number = Annotated[int, Field(ge=1, le=LARGEST)]
+Number = Annotated[int, Field(ge=1, le=MAX_ID)]
 Cursor = Annotated[
     str, Query("", max_length=64, pattern=r"^[A-Za-z0-9._-]*$", description="The `next` of the page before.")
 ]

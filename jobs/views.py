@@ -62,7 +62,7 @@ def job_part(request: HttpRequest, pk: int) -> HttpResponse:
 @members_only
 @require_POST
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _controlled(request, pk)
+    job = controlled_job(request, pk)
     to = reverse("jobs:job", args=[pk])
     if services.cancel(job=job, by=member(request)):
         return done(request, "Cancelling. It stops at its next safe point.", to=to, topics=[job.subject])
@@ -72,7 +72,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @members_only
 @require_POST
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    job = _controlled(request, pk)
+    job = controlled_job(request, pk)
     try:
         again = services.retry(job=job, by=member(request))
     except services.NotRetryable as error:
@@ -80,7 +80,7 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("jobs:job", again.pk)
 
 
-def _controlled(request: HttpRequest, pk: int) -> Job:
+def controlled_job(request: HttpRequest, pk: int) -> Job:
     job = job_for(request, pk)
     if not get_policy().may_control_job(request.user, job):
         raise PermissionDenied("You may see this job but not cancel or retry it. Ask the server's owner.")

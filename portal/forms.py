@@ -13,7 +13,7 @@ class LoginForm(AllauthLoginForm):
     """Signing in; only a right password learns that the account is suspended, and why."""
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean()
+        cleaned: dict[str, Any] = super().clean()  # type: ignore[no-untyped-call]
         user = self.user
         if isinstance(user, User) and not user.may_enter:
             why = f": {user.suspended_reason.rstrip('.')}" if user.suspended_reason else ""
@@ -21,7 +21,7 @@ class LoginForm(AllauthLoginForm):
         return cleaned
 
 
-class InvitationForm(UserCreationForm):
+class InvitationForm(UserCreationForm):  # type: ignore[type-arg]
     """A newcomer's name and password, checked by the model's constraints and the password validators."""
 
     class Meta:
@@ -29,7 +29,7 @@ class InvitationForm(UserCreationForm):
         fields = ("username",)
 
 
-class TokenForm(forms.ModelForm):
+class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a member calls a new token."""
 
     class Meta:

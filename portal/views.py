@@ -2,21 +2,16 @@
 
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
+from jobs.pages import member, members_only
 from portal import services, tokens
 from portal.forms import InvitationForm, TokenForm
-from portal.models import ApiToken, User
-
-
-def _signed_in(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # every caller is behind login_required
-    return request.user
+from portal.models import ApiToken
 
 
 @never_cache
@@ -45,12 +40,11 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     return render(request, page, {"form": form}, status=422 if form.is_bound else 200)
 
 
-@never_cache
-@login_required
+@members_only
 @require_http_methods(["GET", "POST"])
 def api_tokens(request: HttpRequest) -> HttpResponse:
     """List a member's tokens and make one. Its secret is in this one response, never in a message or a session."""
-    user, secret = _signed_in(request), ""
+    user, secret = member(request), ""
     form = TokenForm(request.POST or None)
     if form.is_valid():
         try:
@@ -67,11 +61,11 @@ def api_tokens(request: HttpRequest) -> HttpResponse:
     )
 
 
-@login_required
+@members_only
 @require_POST
 def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
     """Revoke one of the member's own tokens."""
-    token = get_object_or_404(ApiToken, pk=pk, user=_signed_in(request))
+    token = get_object_or_404(ApiToken, pk=pk, user=member(request))
     if tokens.revoke_token(token=token):
         messages.success(request, f"The token “{token.name}” is revoked.")
     return redirect("api_tokens")

@@ -4,13 +4,14 @@ import re
 from typing import Annotated, Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import Prefetch, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest
 from ninja import Path, Router, Status
 
 from jobs.api import JobOut, JobRef
 from jobs.api_pages import Cursor, FieldError, Limit, Page, page
 from jobs.models import Job
+from jobs.pages import member
 from servers import access, games, services
 from servers.api_schemas import (
     BlueprintOut,
@@ -24,7 +25,8 @@ from servers.api_schemas import (
     ServerChange,
     ServerOut,
 )
-from servers.models import NAME_PATTERN, Blueprint, Membership, Right, Server
+from servers.models import NAME_PATTERN, Blueprint, Membership, Right, Server, ServerQuerySet
+from servers.shown import for_display
 
 router = Router()
 
@@ -32,10 +34,14 @@ Name = Annotated[str, Path(max_length=200, description="The server's name.")]
 ACCEPTED = {202: JobRef}
 
 
-def shown(request: HttpRequest) -> QuerySet[Server]:
+def shown(request: HttpRequest) -> ServerQuerySet:
     """Servers with all that their JSON needs, in a fixed number of queries."""
-    mine = Prefetch("memberships", Membership.objects.filter(user=request.user.pk))
-    return Server.objects.present().select_related("owner", "node", "blueprint").prefetch_related("ports", mine)
+    return for_display(Server.objects.present(), member(request)).select_related("blueprint")
+
+
+def offered() -> QuerySet[Blueprint]:
+    """Blueprints of games that are defined here."""
+    return Blueprint.objects.filter(is_offered=True, game__in=games.all_games())
 
 
 def server_for(request: HttpRequest, name: str, right: Right = Right.VIEW) -> Server:
@@ -43,7 +49,7 @@ def server_for(request: HttpRequest, name: str, right: Right = Right.VIEW) -> Se
     server = shown(request).filter(name=name).first() if re.match(NAME_PATTERN, name) else None
     if server is None:
         raise Http404("There is no such server.")
-    access.require(request.user, server, right)
+    access.require(member(request), server, right)
     return server
 
 
@@ -65,22 +71,22 @@ def list_games(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, 
 @router.get("/blueprints", response=Page[BlueprintOut], tags=["games"], summary="List blueprints")
 def list_blueprints(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, Any]:
     """What servers can be created from, by slug."""
-    return page(Blueprint.objects.filter(is_offered=True), by="slug", cursor=cursor, limit=limit)
+    return page(offered(), by="slug", cursor=cursor, limit=limit)
 
 
 @router.get("/servers", response=Page[ServerOut], tags=["servers"], summary="List servers")
 def list_servers(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, Any]:
     """The servers you may view, by name."""
-    return page(shown(request).visible_to(request.user), by="name", cursor=cursor, limit=limit)
+    return page(shown(request).visible_to(member(request)), by="name", cursor=cursor, limit=limit)
 
 
 @router.post("/servers", response={201: ServerOut}, tags=["servers"], summary="Create a server")
 def create_server(request: HttpRequest, new: NewServer) -> Status[Server]:
     """A stopped server of yours; the portal picks its ports."""
-    blueprint = Blueprint.objects.filter(is_offered=True, slug=new.blueprint).first()
+    blueprint = offered().filter(slug=new.blueprint).first()
     if blueprint is None:
         raise FieldError("blueprint", "There is no such blueprint. `GET /blueprints` lists them.")
-    made = services.create_server(by=request.user, name=new.name, blueprint=blueprint, settings=new.settings)
+    made = services.create_server(by=member(request), name=new.name, blueprint=blueprint, settings=new.settings)
     return Status(201, server_for(request, made.name))
 
 
@@ -95,7 +101,7 @@ def change_server(request: HttpRequest, name: Name, change: ServerChange) -> Ser
     """They hold from the next start."""
     server = server_for(request, name, Right.SETTINGS)
     values = {key: value for key, value in (server.settings | change.settings).items() if value is not None}
-    services.update_settings(by=request.user, server=server, settings=values)
+    services.update_settings(by=member(request), server=server, settings=values)
     return server_for(request, name)
 
 
@@ -103,37 +109,37 @@ def change_server(request: HttpRequest, name: Name, change: ServerChange) -> Ser
 def delete_server(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
     """It is gone at once; a moderator can restore it for a week."""
     server = server_for(request, name)
-    access.require_owner(request.user, server, "delete")
-    return Status(202, {"job": services.delete_server(by=request.user, server=server).pk})
+    access.require_owner(member(request), server, "delete")
+    return Status(202, {"job": services.delete_server(by=member(request), server=server).pk})
 
 
 @router.post("/servers/{name}/start", response=ACCEPTED, tags=["servers"], summary="Start a server")
 def start_server(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
     """Its game is installed first where that is needed. Harmless when it runs."""
     server = server_for(request, name, Right.POWER)
-    return Status(202, {"job": services.start_server(by=request.user, server=server).pk})
+    return Status(202, {"job": services.start_server(by=member(request), server=server).pk})
 
 
 @router.post("/servers/{name}/stop", response=ACCEPTED, tags=["servers"], summary="Stop a server")
 def stop_server(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
     """Also while it is starting. Harmless when it is stopped."""
     server = server_for(request, name, Right.POWER)
-    return Status(202, {"job": services.stop_server(by=request.user, server=server).pk})
+    return Status(202, {"job": services.stop_server(by=member(request), server=server).pk})
 
 
 @router.post("/servers/{name}/restart", response=ACCEPTED, tags=["servers"], summary="Restart a server")
 def restart_server(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
     """With its present settings and the newest installation of its game."""
     server = server_for(request, name, Right.POWER)
-    return Status(202, {"job": services.restart_server(by=request.user, server=server).pk})
+    return Status(202, {"job": services.restart_server(by=member(request), server=server).pk})
 
 
 @router.post("/servers/{name}/clone", response=ACCEPTED, tags=["servers"], summary="Copy a server")
 def clone_server(request: HttpRequest, name: Name, clone: CloneIn) -> Status[dict[str, int]]:
     """A server of yours with the same settings and files. It needs the rights to its settings and its files."""
     server = server_for(request, name, Right.SETTINGS)
-    access.require(request.user, server, Right.FILES)
-    _, job = services.clone_server(by=request.user, server=server, name=clone.name)
+    access.require(member(request), server, Right.FILES)
+    _, job = services.clone_server(by=member(request), server=server, name=clone.name)
     return Status(202, {"job": job.pk})
 
 
@@ -141,7 +147,7 @@ def clone_server(request: HttpRequest, name: Name, clone: CloneIn) -> Status[dic
 def send_command(request: HttpRequest, name: Name, line: CommandIn) -> dict[str, str]:
     """Waits up to five seconds for the answer, which also appears on the console."""
     server = server_for(request, name, Right.RCON)
-    return {"answer": services.send_command(by=request.user, server=server, text=line.command)}
+    return {"answer": services.send_command(by=member(request), server=server, text=line.command)}
 
 
 @router.get("/servers/{name}/jobs", response=Page[JobOut], tags=["servers"], summary="List a server's jobs")
@@ -159,10 +165,12 @@ def list_members(request: HttpRequest, name: Name, cursor: Cursor, limit: Limit)
 
 
 @router.post("/servers/{name}/members", response=MemberOut, tags=["members"], summary="Give rights")
-def share_server(request: HttpRequest, name: Name, member: MemberIn) -> Membership:
+def share_server(request: HttpRequest, name: Name, given: MemberIn) -> Membership:
     """Sets exactly these rights; nobody gives or takes a right they lack."""
     server = server_for(request, name, Right.MEMBERS)
-    return services.share_server(by=request.user, server=server, user=user_named(member.username), rights=member.rights)
+    return services.share_server(
+        by=member(request), server=server, user=user_named(given.username), rights=given.rights
+    )
 
 
 @router.delete("/servers/{name}/members/{username}", response={204: None}, tags=["members"], summary="Take all rights")
@@ -170,7 +178,7 @@ def unshare_server(request: HttpRequest, name: Name, username: Name) -> Status[N
     """Anybody may leave a server by themselves; taking another's rights needs the right to manage members."""
     server = server_for(request, name)
     user = user_named(username)
-    if user != request.user:
-        access.require(request.user, server, Right.MEMBERS)
-    services.unshare_server(by=request.user, server=server, user=user)
+    if user != member(request):
+        access.require(member(request), server, Right.MEMBERS)
+    services.unshare_server(by=member(request), server=server, user=user)
     return Status(204, None)
