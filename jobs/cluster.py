@@ -25,46 +25,49 @@ from jobs import lease, reaper, registry
 from jobs.broker import Broker
 from jobs.killsafe import Flag, Queue, Timer, die_with_parent
 
-PATIENCE = 20.0  # seconds running jobs are given to finish when the cluster is told to stop
-AFTERWARDS = 10.0  # then their workers are given this long to end them (lease.GRACE_AT_SHUTDOWN)
-STOP_LIMIT = PATIENCE + AFTERWARDS + 15
+AFTERWARDS = 10.0  # seconds a worker is given to end a job that is told to stop (lease.GRACE_AT_SHUTDOWN)
+STOP_LIMIT = 15.0  # what the rest of a stop may take
 SMALL, LARGE = 1, 2**20  # bytes of buffer: tasks must not be hoarded, results must not hold workers up
 FORK = multiprocessing.get_context("fork")
 log = logging.getLogger(__name__)
 
 
-def run(*, node: str, workers: int) -> int:
-    """Serve the node's queue until SIGTERM or SIGINT; the exit code, which is 1 when the sentinel died."""
+def run(*, node: str, workers: int, patience: float) -> int:
+    """Serve the node's queue until SIGTERM or SIGINT; the exit code, which is 1 when the sentinel died.
+
+    `patience`: seconds that running jobs are then given to finish.
+    """
     stop, reaper_stop = Flag(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     registry.load()  # before the forks, so that no first job waits for imports
     connections.close_all()
-    sentinel = FORK.Process(target=_sentinel, args=(os.getpid(), stop, Broker(node), workers))
+    sentinel = FORK.Process(target=_sentinel, args=(os.getpid(), stop, Broker(node), workers, patience))
     sentinel.start()
     reaping = threading.Thread(target=reaper.run_forever, args=(reaper_stop,), name="reaper", daemon=True)
     reaping.start()
-    _watch(sentinel, stop)
+    _watch(sentinel, stop, patience + AFTERWARDS + STOP_LIMIT)
     reaper_stop.set()
     reaping.join(5)
     return 0 if stop.is_set() and sentinel.exitcode == 0 else 1
 
 
-def _watch(sentinel: BaseProcess, stop: Flag) -> None:
+def _watch(sentinel: BaseProcess, stop: Flag, seconds: float) -> None:
+    """Wait for the sentinel's end, which after `stop` may take that many seconds."""
     limit = None
     while sentinel.is_alive():
         sentinel.join(0.5)
         if stop.is_set():
-            limit = limit or time.monotonic() + STOP_LIMIT
+            limit = limit or time.monotonic() + seconds
             if time.monotonic() > limit:
                 log.error("The sentinel does not stop; it is killed, and its children with it")
                 sentinel.kill()
 
 
-def _sentinel(parent: int, stop: Flag, broker: Broker, workers: int) -> None:
+def _sentinel(parent: int, stop: Flag, broker: Broker, workers: int, patience: float) -> None:
     try:
         die_with_parent(parent)
-        Sentinel(stop, broker, workers)
+        Sentinel(stop, broker, workers, patience)
     except BaseException:
         log.exception("The sentinel failed")
         os._exit(1)  # at once: multiprocessing's own way out would wait for children that wait for work
@@ -73,10 +76,10 @@ def _sentinel(parent: int, stop: Flag, broker: Broker, workers: int) -> None:
 class Sentinel(QSentinel):
     """Starts the pool and replaces what dies of it. As in django-q2, its life is its constructor."""
 
-    def __init__(self, stop: Flag, broker: Broker, workers: int) -> None:
+    def __init__(self, stop: Flag, broker: Broker, workers: int, patience: float) -> None:
         super().__init__(stop, Flag(), uuid.uuid4(), broker, start=False)  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
-        self.pool_size = workers
+        self.pool_size, self.patience = workers, patience
         self.task_queue: Queue = Queue(buffer=SMALL)  # type: ignore[assignment]
         self.result_queue: Queue = Queue(buffer=LARGE)  # type: ignore[assignment]
         self.event_out: Flag = Flag()  # type: ignore[assignment]
@@ -99,7 +102,7 @@ class Sentinel(QSentinel):
         _end([self.pusher], patience=3)
         self.task_queue.drain()  # their rows are free again in a few seconds
         self.task_queue.close()
-        _wait(self.pool, PATIENCE)
+        _wait(self.pool, self.patience)
         for process in self.pool:
             process.terminate()
         _end(self.pool, patience=AFTERWARDS)

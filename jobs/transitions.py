@@ -76,7 +76,7 @@ def deliver(job: Job) -> None:
         "timeout": -1,  # jobs/lease.py keeps the deadline, and uses the alarm that django-q2 would
         "started": timezone.now(),
     }
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         job.delivery = Broker(job.node).enqueue(SignedPackage.dumps(task))
         Job.objects.filter(pk=job.pk).update(delivery=job.delivery)
 

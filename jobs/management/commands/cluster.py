@@ -11,13 +11,16 @@ from jobs import cluster
 
 
 class Command(BaseCommand):
-    help = "Run the jobs of a node. SIGTERM lets running jobs finish for 20 seconds, then cancels them."
+    help = "Run the jobs of a node. SIGTERM lets running jobs finish, within limits, and takes no new ones."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--node", default=settings.NODE, help="Slug of the node, which names the queue.")
         parser.add_argument(
             "--workers", type=int, default=settings.Q_CLUSTER["workers"], help="How many jobs may run at once."
         )
+        parser.add_argument(
+            "--patience", type=float, default=20, help="Seconds running jobs are given when it is told to stop."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sys.exit(cluster.run(node=options["node"], workers=options["workers"]))
+        sys.exit(cluster.run(node=options["node"], workers=options["workers"], patience=options["patience"]))

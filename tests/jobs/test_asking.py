@@ -1,0 +1,198 @@
+"""Enqueue, cancel, retry, follow, coalesce: what the services promise, and what the database then holds."""
+
+import pytest
+from django.db import connection, transaction
+from django_q.models import OrmQ
+
+from jobs import reaper, services
+from jobs.broker import Broker
+from jobs.locks import JOB
+from jobs.models import Job, Stream
+from jobs.worker import run_job
+from portal.models import User
+from tests.engine.clusters import ask, lines_of, state_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def deliveries() -> list[int]:
+    """The jobs the queue would deliver now, in order; takes them."""
+    broker, found = Broker("local"), []
+    while OrmQ.objects.exists():
+        for number, _payload in broker.dequeue() or []:
+            row = OrmQ.objects.get(pk=number)
+            found.append(row.task["args"][0])
+            row.delete()
+    return found
+
+
+def test_a_rollback_of_the_caller_leaves_neither_job_nor_stream_nor_queue_row() -> None:
+    with transaction.atomic():
+        ask("say", text="x")
+        transaction.set_rollback(True)
+    assert (Job.objects.count(), Stream.objects.count(), OrmQ.objects.count()) == (0, 0, 0)
+
+
+def test_the_callback_gets_the_job_once_it_is_committed() -> None:
+    seen = []
+    with transaction.atomic():
+        job = ask("say", text="x", on_commit=seen.append)
+        assert not seen
+    assert seen == [job]
+
+
+def test_the_queue_delivers_in_order_and_a_taken_row_is_hidden() -> None:
+    jobs = [ask("say", f"thing:{number}", text="x") for number in range(3)]
+    first, second = Broker("local"), Broker("local")
+    taken = [broker.dequeue()[0][0] for broker in (first, second, first)]  # type: ignore[index]
+    assert taken == [job.delivery for job in jobs]
+    assert second.dequeue() is None
+
+
+def test_enqueueing_asks_the_database_a_bounded_number_of_times(django_assert_max_num_queries) -> None:
+    with django_assert_max_num_queries(7):
+        ask("say", text="x")
+
+
+def test_the_dequeue_reads_one_row_of_a_long_queue_by_its_index() -> None:
+    with connection.cursor() as db:
+        db.execute(
+            "INSERT INTO django_q_ormq (key, payload, lock) "
+            "SELECT 'local', '', now() + CASE WHEN n < 9 THEN 1 ELSE -1 END * interval '1 minute' "
+            "FROM generate_series(1, 5000) AS n"
+        )
+        db.execute("ANALYZE django_q_ormq")
+        db.execute(
+            "EXPLAIN ANALYZE SELECT id FROM django_q_ormq WHERE key = 'local' AND lock <= now() "
+            "ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1"
+        )
+        plan = "\n".join(row[0] for row in db.fetchall())
+    assert "Index Scan" in plan
+    assert "Sort" not in plan
+    assert "Rows Removed by Filter: 8" in plan
+
+
+def test_cancelling_a_queued_job_ends_it_at_once_and_lets_the_next_go(alice: User) -> None:
+    first, second = ask("say", text="1"), ask("say", text="2")
+    assert deliveries() == [first.pk, second.pk]
+    run_job(second.pk)  # not its turn: this delivery is used up
+    assert services.cancel(job=first, by=alice)
+    first.refresh_from_db()
+    assert (first.state, first.error) == ("cancelled", "Cancelled by alice.")
+    assert deliveries() == [second.pk]
+    assert not services.cancel(job=first)
+
+
+def test_the_end_of_a_job_delivers_the_next_of_its_subject_whose_delivery_came_too_early() -> None:
+    first, second = ask("say", text="1"), ask("say", text="2")
+    assert deliveries() == [first.pk, second.pk]
+    run_job(second.pk)
+    run_job(first.pk)
+    assert deliveries() == [second.pk]
+
+
+def test_a_follower_waits_for_its_predecessor_on_another_subject() -> None:
+    build = ask("say", "build:1", text="x")
+    start = ask("say", "server:1", text="y", after=build)
+    assert deliveries() == [build.pk]
+    run_job(start.pk)
+    assert state_of(start) == "queued"
+    run_job(build.pk)
+    assert deliveries() == [start.pk]
+    run_job(start.pk)
+    assert state_of(start) == "succeeded"
+
+
+@pytest.mark.parametrize("how", ["failed", "cancelled", "before"])
+def test_followers_of_a_job_that_does_not_succeed_fail_with_a_sentence(how: str) -> None:
+    build = ask("refuse", "build:1", title="Build the map")
+    if how == "before":
+        run_job(build.pk)
+    start = ask("say", "server:1", text="y", after=build)
+    join = ask("say", "server:2", text="z", after=start)
+    services.cancel(job=build) if how == "cancelled" else run_job(build.pk)
+    for job in (start, join):
+        assert job.pk in deliveries()
+        run_job(job.pk)
+    start.refresh_from_db()
+    assert (start.state, state_of(join)) == ("failed", "failed")
+    assert start.error.startswith("It was to follow “Build the map”, which did not succeed.")
+
+
+def test_coalescing_returns_the_newest_equal_job_that_still_waits() -> None:
+    first = ask("say", text="x", coalesce=True)
+    assert ask("say", text="x", coalesce=True) == first
+    assert ask("say", text="y", coalesce=True) != first
+    third = ask("say", text="x", coalesce=True)  # after “y”, so it must not be taken for the first
+    assert third != first
+    for job in Job.objects.order_by("pk"):
+        run_job(job.pk)
+    assert ask("say", text="x", coalesce=True) not in (first, third)
+
+
+def test_a_job_that_did_not_succeed_can_be_run_again_once(alice: User) -> None:
+    failed = ask("refuse")
+    with pytest.raises(services.NotRetryable, match="has not ended"):
+        services.retry(job=failed)
+    run_job(failed.pk)
+    again = services.retry(job=failed, by=alice)
+    assert (again.retry_of, again.requested_by, again.kind, again.subject) == (failed, alice, "test.refuse", "thing:1")
+    assert services.retry(job=failed) == again
+
+
+def test_a_job_that_succeeded_or_whose_kind_forbids_it_cannot_be_run_again() -> None:
+    done, forbidden, gone = ask("say", "thing:1", text="x"), ask("stubborn", "thing:2"), ask("refuse", "thing:3")
+    run_job(done.pk)
+    services.cancel(job=forbidden)
+    run_job(gone.pk)
+    Job.objects.filter(pk=gone.pk).update(kind="test.gone")
+    for job in (done, forbidden, gone):
+        with pytest.raises(services.NotRetryable, match="cannot be run again"):
+            services.retry(job=job)
+
+
+def test_asking_a_running_job_to_stop_is_noted_once_in_its_log(alice: User) -> None:
+    job = ask("say", text="x")
+    Job.objects.filter(pk=job.pk).update(state="running", started_at=job.created_at)
+    assert services.cancel(job=job, by=alice)
+    assert not services.cancel(job=job, by=alice)
+    assert lines_of(job) == ["Cancel asked for by alice."]
+
+
+def test_the_age_of_the_queue_is_that_of_its_oldest_free_row() -> None:
+    assert services.queue_age("local") == 0
+    ask("say", text="x")
+    with connection.cursor() as db:
+        db.execute("UPDATE django_q_ormq SET lock = lock - interval '90 seconds'")
+    assert 90 <= services.queue_age("local") < 100
+    assert services.queue_age("elsewhere") == 0
+
+
+def test_the_reaper_delivers_again_what_lost_its_queue_row() -> None:
+    first, _second = ask("say", text="x"), ask("say", text="y")
+    OrmQ.objects.all().delete()
+    assert reaper.run_once() == 1
+    assert deliveries() == [first.pk]
+
+
+def test_the_reaper_ends_followers_that_no_cluster_took_up() -> None:
+    build = ask("refuse", "build:1")
+    start = ask("say", "server:1", text="y", after=build)
+    run_job(build.pk)
+    assert reaper.run_once() == 1
+    assert state_of(start) == "failed"
+    assert not OrmQ.objects.filter(pk=start.delivery).exists()
+
+
+def test_the_reaper_takes_a_silent_job_for_lost_only_if_nobody_holds_it() -> None:
+    silent, fresh = ask("say", "thing:1", text="x"), ask("say", "thing:2", text="x")
+    with connection.cursor() as db:
+        db.execute("UPDATE jobs_job SET state = 'running', started_at = now(), beat_at = now()")
+        db.execute("UPDATE jobs_job SET beat_at = now() - interval '31 seconds' WHERE id = %s", [silent.pk])
+        holder = connection.copy()
+        with holder.cursor() as other:
+            other.execute("SELECT pg_advisory_lock(%s, %s)", [JOB, silent.pk])
+        assert reaper.run_once() == 0
+        holder.close()
+    assert reaper.run_once() == 1
+    assert (state_of(silent), state_of(fresh)) == ("lost", "running")
