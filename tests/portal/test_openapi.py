@@ -53,7 +53,7 @@ def check(case: schemathesis.Case, token: str, *but: Any) -> None:
         transaction.set_rollback(True)
 
 
-few = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @schema.parametrize()
