@@ -7,9 +7,9 @@ import pytest
 
 from servers.runtime import local
 from tests.servers.host import Host
-from tests.servers.living import portal, practice
+from tests.servers.living import portal, practice, scripted
 
-__all__ = ["host", "portal", "practice"]
+__all__ = ["host", "portal", "practice", "scripted"]
 
 
 @pytest.fixture

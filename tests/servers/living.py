@@ -1,7 +1,7 @@
 """The portal's real processes with real games: fixtures (taken up by conftest.py) and what such tests wait for."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,17 @@ from servers.models import Blueprint, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import UnitState
 from tests.stack import Stack, free_port, wait_for
+
+SCRIPTED = """
+slug = "{slug}"
+name = "Scripted"
+summary = "A game that is a program of the test."
+install = {{ method = "builtin", folder = "nowhere" }}
+run = {{ argv = ["{{python}}", "-u", "game.py"], stop_signal = "SIGTERM", stop_after = 2, kill_after = 1 }}
+ports = [{{ name = "game", protocol = "udp", from = {port}, to = {port} }}]
+{query}
+"""
+QUERY = 'query = { protocol = "source" }'
 
 
 @pytest.fixture
@@ -42,6 +53,23 @@ def ports_of_our_own(folder: Path) -> Path:
     ours = text.replace("from = 27015", f"from = {first}").replace("to = 27114", f"to = {min(first + 50, 65535)}")
     (folder / "practice.toml").write_text(ours)
     return folder
+
+
+@pytest.fixture
+def scripted(portal: Stack, alice: User, node: Node) -> Callable[[str], Server]:
+    """`scripted("print(1)")` makes a server of Alice's whose game is that Python program, installed already."""
+
+    def make(program: str, *, query: bool = False) -> Server:
+        slug = f"scripted-{Server.objects.count()}"
+        text = SCRIPTED.format(slug=slug, port=free_port(), query=QUERY if query else "")
+        Path(portal.environment["LEFT4ME_GAMES_DIR"], f"{slug}.toml").write_text(text)
+        version = Installation.objects.create(node=node, game=slug, version="1", state="ready", is_current=True)
+        services.folder(version).mkdir(parents=True)
+        (services.folder(version) / "game.py").write_text(program)
+        blueprint = Blueprint.objects.create(slug=slug, name=slug, game=slug)
+        return services.create_server(by=alice, name=slug, blueprint=blueprint)
+
+    return make
 
 
 @pytest.fixture
