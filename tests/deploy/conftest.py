@@ -1,0 +1,40 @@
+"""Fixtures of the host tests: one pristine Debian 13 and one Debian 12 a session."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.deploy.host import Host, why_not
+
+
+def require_host() -> None:
+    """Skip where no host can be booted; in CI that is a failure, since these tests are the proof of deploy/."""
+    if reason := why_not():
+        if os.environ.get("CI"):
+            pytest.fail(f"The host tests must run here: {reason}.")
+        pytest.skip(reason)
+
+
+def pristine(suite: str) -> Iterator[Host]:
+    require_host()
+    with Host(suite) as host:
+        # From the root's own apt cache: what the probes need, no portal.
+        host.sh(
+            "apt-get install -y --no-install-recommends fuse3 fuse-overlayfs polkitd acl"
+            " && echo user_allow_other >> /etc/fuse.conf",
+            timeout=180,
+        )
+        yield host
+
+
+@pytest.fixture(scope="session")
+def trixie() -> Iterator[Host]:
+    """Debian 13, systemd 257."""
+    yield from pristine("trixie")
+
+
+@pytest.fixture(scope="session")
+def bookworm() -> Iterator[Host]:
+    """Debian 12, systemd 252."""
+    yield from pristine("bookworm")
