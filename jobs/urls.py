@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from jobs import views
+from jobs import downloads, views
 
 app_name = "jobs"
 urlpatterns = [
@@ -11,5 +11,6 @@ urlpatterns = [
     path("jobs/<int:pk>/cancel/", views.cancel, name="cancel"),
     path("jobs/<int:pk>/retry/", views.retry, name="retry"),
     path("streams/<int:pk>/lines/", views.lines, name="lines"),
+    path("streams/<int:pk>.txt", downloads.download, name="download"),
     path("streams/<int:pk>/search/", views.search, name="search"),
 ]

@@ -9,6 +9,7 @@ from daphne.server import Server as DaphneServer
 from django.db import connections
 
 from portal.outlet import Outlet
+from portal.throttle import Throttle
 
 OPEN_FILES = 65_536
 BACKLOG = 4096  # a whole community comes back at once after a restart; the kernel bounds it by net.core.somaxconn
@@ -67,6 +68,17 @@ class Server(DaphneServer):
         if scope["type"] == "websocket":
             scope["outlet"] = protocol.outlet = Outlet(protocol)
         return super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Send the application's message; a streamed response is given the next turn when its client has kept up."""
+        streamed = message["type"] == "http.response.body" and message.get("more_body")
+        if streamed and not protocol.producer and protocol in self.connections:
+            Throttle(protocol)
+        elif message["type"] == "http.response.body" and not streamed and protocol.producer:
+            protocol.unregisterProducer()
+        await super().handle_reply(protocol, message)  # type: ignore[no-untyped-call]
+        if streamed and protocol.producer:
+            await protocol.producer.ready()
 
     def timeout_checker(self) -> None:
         """Daphne calls this every two seconds."""

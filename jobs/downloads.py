@@ -1,0 +1,44 @@
+"""Any log as a text file, in bounded memory and without holding a database connection while a slow client reads."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from channels.db import database_sync_to_async
+from django.db import close_old_connections
+from django.http import HttpRequest, StreamingHttpResponse
+from django.views.decorators.http import require_safe
+
+from jobs import streams
+from jobs.pages import members_only
+from jobs.views import stream_for
+
+BATCH = 1000  # lines
+read = database_sync_to_async(streams.read, thread_sensitive=False)
+
+
+@members_only  # type: ignore[arg-type]  # django-stubs: HttpResponse is no base of it
+@require_safe
+def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+    """`/streams/{id}.txt`: every line kept at this moment, as `2026-01-31T20:15:00.250Z text`."""
+    stream = stream_for(request, pk)
+    close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
+    response = StreamingHttpResponse(
+        text_lines(stream.pk, stream.first_seq, stream.last_seq), content_type="text/plain; charset=utf-8"
+    )
+    response["Content-Disposition"] = f'attachment; filename="log-{pk}.txt"'
+    return response
+
+
+async def text_lines(stream: int, first: int, last: int) -> AsyncIterator[str]:
+    """Lines `first` to `last` in batches; says so when retention overtook the reader."""
+    after = first - 1
+    while after < last and (found := await read(stream, after=after, limit=min(BATCH, last - after))):
+        if found[0][0] > after + 1:
+            yield f"(lines {after + 1} to {found[0][0] - 1} are no longer kept)\n"
+        after = found[-1][0]
+        yield "".join(f"{_stamp(at)} {text}\n" for _, at, text in found)
+
+
+def _stamp(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03}Z"

@@ -1,0 +1,96 @@
+"""Any log as a text file: complete, for who may see it, and in bounded memory."""
+
+import socket
+from datetime import UTC, datetime
+from urllib.request import Request, urlopen
+
+import pytest
+from django.db import connections
+from django.test import AsyncClient, Client
+
+from jobs import downloads, streams
+from jobs.models import Stream
+from portal.models import User
+from servers.models import Server
+from tests.jobs.sockets import cookie
+from tests.jobs.test_feed_faults import resident
+from tests.stack import Stack
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_connection_is_left_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connections.settings["default"], "CONN_MAX_AGE", 0)
+
+
+@pytest.fixture
+def url(server: Server) -> str:
+    return f"/streams/{server.console_id}.txt"
+
+
+async def fetch(url: str, user: User | None) -> tuple[int, str]:
+    client = AsyncClient()
+    if user:
+        await client.aforce_login(user)
+    answer = await client.get(url)
+    text = b"".join([part async for part in answer.streaming_content]) if answer.streaming else b""
+    return answer.status_code, text.decode()
+
+
+async def test_a_log_is_downloaded_line_by_line_with_its_times(url: str, server: Server, alice: User) -> None:
+    at = datetime(2026, 1, 31, 20, 15, 0, 250_000, UTC)
+    await downloads.database_sync_to_async(streams.append)(server.console_id, ["Hello", "☃ <b>"], at=at)
+    status, text = await fetch(url, alice)
+    assert (status, text) == (200, "2026-01-31T20:15:00.250Z Hello\n2026-01-31T20:15:00.250Z ☃ <b>\n")
+
+
+def test_it_is_sent_as_a_file_of_plain_text(url: str, alice: User, client: Client) -> None:
+    client.force_login(alice)
+    answer = client.head(url)
+    assert answer["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer["Content-Disposition"].startswith("attachment")
+
+
+async def test_strangers_and_visitors_get_no_log(url: str, charlie: User) -> None:
+    assert (await fetch(url, charlie))[0] == 404
+    assert (await fetch(url, None))[0] == 302
+    assert (await fetch("/streams/999999.txt", charlie))[0] == 404
+
+
+async def test_lines_that_retention_takes_meanwhile_are_said_to_be_gone(server: Server) -> None:
+    stream = server.console_id
+
+    def trim() -> None:
+        streams.append(stream, [str(number) for number in range(1, 3001)])
+        Stream.objects.filter(pk=stream).update(keep=500)
+
+    await downloads.database_sync_to_async(trim)()
+    parts = downloads.text_lines(stream, 1, 3000)
+    assert (await anext(parts)).endswith(" 1000\n")
+    await downloads.database_sync_to_async(streams.trim)()
+    assert await anext(parts) == "(lines 1001 to 2500 are no longer kept)\n"
+    assert (await anext(parts)).endswith(" 3000\n")
+
+
+def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
+    stack: Stack, url: str, server: Server, alice: User
+) -> None:
+    stack.environment |= {"LEFT4ME_DB_POOL": "1"}
+    base = stack.start_web()
+    for _ in range(25):
+        streams.append(server.console_id, ["x" * 1000] * 1000)
+    session = cookie(alice)
+    request = Request(f"{base}{url}", headers={"Cookie": f"sessionid={session}"})
+
+    def download_all() -> None:
+        with urlopen(request, timeout=60) as answer:
+            assert answer.read().count(b"\n") == 25_000
+
+    download_all()
+    before = resident(stack.processes["web"].pid)
+    with socket.create_connection(("127.0.0.1", stack.port)) as slow:
+        slow.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={session}\r\n\r\n".encode())
+        assert slow.recv(15).startswith(b"HTTP/1.1 200")
+        download_all()
+        assert resident(stack.processes["web"].pid) - before < 8 * 1024 * 1024
