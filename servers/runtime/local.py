@@ -113,7 +113,8 @@ class LocalRuntime(Runtime):
         """The server's lock as a descriptor, or `None` when it is held: by its keeper, or for a moment by another."""
         self._folder(name)
         locks = self._root / ".locks"
-        locks.mkdir(parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)  # config files hold the servers' secrets
+        locks.mkdir(exist_ok=True)
         lock = os.open(locks / name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             try:
@@ -193,7 +194,7 @@ class LocalRuntime(Runtime):
             if not (self._mount == "auto" and reply.get("refused")):
                 _expect_ok(reply)
                 return
-            remarks = [f"This machine lets nobody mount a server's layers: {reply['error']}."]
+            remarks = [f"This machine does not let us mount a server's layers: {reply['error']}."]
         remarks.append(
             "Its files are linked and copied into one tree, and it is not shut off from other servers' files."
         )

@@ -44,8 +44,9 @@ class Host:
         for key, text in files.items():
             path = folder / key.replace("__", "/").replace("_sh", ".sh")
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-            path.chmod(0o555)
+            if not path.exists():
+                path.write_text(text)
+                path.chmod(0o555)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 

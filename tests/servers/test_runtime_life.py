@@ -34,13 +34,13 @@ def test_a_started_game_runs_in_a_group_of_its_own_and_is_nobodys_child(host: Ho
 
 def test_running_is_seen_before_start_returns(host: Host, monkeypatch) -> None:
     monkeypatch.setattr(local, "SETTLE_SECONDS", 2)
+    spec = host.spec()
     child = os.fork()
     if child == 0:
-        host.runtime.start(host.spec())
+        host.runtime.start(spec)
         os._exit(0)
     host.wait_unit("running")
     assert os.waitpid(child, os.WNOHANG) == (0, 0)
-    host.names.add("one")
     os.waitpid(child, 0)
 
 
@@ -192,17 +192,30 @@ def test_nothing_the_game_started_outlives_a_killed_keeper(host: Host) -> None:
 
 
 def test_the_game_outlives_its_starter_and_is_found_by_a_new_process(host: Host) -> None:
+    host.spec()
     argv = [sys.executable, "-c", _ELSEWHERE, str(host.root), "start"]
     subprocess.run(argv, check=True, timeout=60, env=os.environ | {"LEFT4ME_STATE": str(host.runtime._root.parent)})
-    host.names.add("one")
     assert host.state().unit == "running"
     host.runtime.stop("one")
     assert host.state().unit == "stopped"
 
 
+def test_where_user_namespaces_are_forbidden_it_says_so_and_copies(host: Host) -> None:
+    host.spec()
+    forbidden = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    argv = ["unshare", "--user", "--map-root-user", "sh", "-c", forbidden, "sh"]
+    argv += [sys.executable, "-c", _ELSEWHERE, str(host.root), "start"]
+    subprocess.run(argv, check=True, timeout=60, env=os.environ | {"LEFT4ME_STATE": str(host.runtime._root.parent)})
+    assert host.state().unit == "running"
+    assert host.lines()[0] == (
+        "[left4me] This machine does not let us mount a server's layers: No space left on device (unshare)."
+    )
+    assert host.lines()[1].startswith("[left4me] Its files are linked and copied")
+
+
 def test_two_starts_at_once_from_two_processes_start_one_game(host: Host) -> None:
     environment = os.environ | {"LEFT4ME_STATE": str(host.runtime._root.parent)}
-    host.names.add("one")
+    host.spec()
     starters = [
         subprocess.Popen([sys.executable, "-c", _ELSEWHERE, str(host.root), "start"], env=environment) for _ in range(4)
     ]
