@@ -115,12 +115,22 @@ class NewServerForm(SettingsForm):
         return name
 
 
+RIGHT_LABELS = {
+    Right.POWER: "Start, stop and restart it",
+    Right.CONSOLE: "Read its console",
+    Right.RCON: "Send it console commands",
+    Right.FILES: "Change its files",
+    Right.SETTINGS: "Change its settings",
+    Right.MEMBERS: "Share it with others",
+}
+
+
 class ShareForm(forms.Form):
     """Whom a server is shared with, and what they may do."""
 
     username = forms.CharField(label="Member", max_length=150, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     rights = forms.MultipleChoiceField(
-        choices=[(right.value, right.label) for right in Right if right != Right.VIEW],
+        choices=[(right.value, label) for right, label in RIGHT_LABELS.items()],
         widget=forms.CheckboxSelectMultiple,
         required=False,
     )

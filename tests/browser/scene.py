@@ -58,7 +58,8 @@ def make_job(server: Server, verb: str, state: str, *, minutes: int, by: User, *
     ended = asked + timedelta(seconds=2.4) if state not in ("queued", "running") else None
     job = Job.objects.create(
         kind=f"servers.{verb.lower()}", subject=server.topic, title=f"{verb} {server.name}", node="local",
-        stream=Stream.objects.create(), state=state, requested_by=by, created_at=asked, started_at=began, finished_at=ended, **values,
+        stream=Stream.objects.create(), state=state, requested_by=by, created_at=asked,
+        started_at=began, finished_at=ended, **values,
     )  # fmt: skip
     streams.append(
         job.stream_id, [f"{verb} {server.name}", "Mounting 2 layers over practice 1.0", "Started as process 4127"]

@@ -24,7 +24,7 @@ async function copy(button) {
     done = copyBySelection(text);
     button.focus();
   }
-  if (done) toast(`Copied ${text}`);
+  if (done) toast(button.dataset.copySays ?? `Copied ${text}`);
   else toast(`The browser does not let this page copy. Select it by hand: ${text}`, "error");
 }
 

@@ -1,0 +1,88 @@
+"""Pages for everybody: by keyboard alone, in both themes, on a phone, and without what axe-core calls serious."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from portal.models import User
+from servers.models import Server
+from servers.seeds import seed_blueprints
+from tests.browser.conftest import serious_problems
+from tests.browser.scene import furnish, make_job
+from tests.stack import Stack
+
+pytestmark = pytest.mark.browser
+OpenPage = Callable[..., Page]
+
+PUBLIC = ["/accounts/login/", "/invitations/not-one/"]
+MEMBERS = [
+    "/", "/new-server/", "/servers/friday-coop/", "/servers/friday-coop/settings/", "/servers/friday-coop/people/",
+    "/servers/friday-coop/history/", "/servers/friday-coop/delete/", "/servers/broken-mutation/",
+    "/servers/openarena-ffa/", "/servers/practice/", "/accounts/tokens/", "/accounts/password/", "/accounts/logout/",
+    "/servers/not-there/",
+]  # fmt: skip
+
+
+def test_a_server_is_started_and_stopped_by_keyboard_alone(
+    portal: Stack, practice: Server, open_page: OpenPage, alice: User
+) -> None:
+    url = portal.start_web()
+    portal.start("cluster")
+    portal.start("agent")
+    page = open_page(url, alice)
+    page.goto(f"/servers/{practice.name}/")
+    tab_to(page, "Start alices-practice")
+    page.keyboard.press("Enter")
+    expect(page.locator("#toasts")).to_contain_text("alices-practice is starting.")
+    expect(page.locator(".server-head .state")).to_have_text("Running", timeout=40_000)
+    expect(page.locator("[data-log-view]")).to_contain_text("Connection to Steam servers is simulated")
+    tab_to(page, "Stop alices-practice")
+    page.keyboard.press("Space")
+    expect(page.locator(".server-head .state")).to_have_text("Stopped", timeout=40_000)
+    assert page.evaluate("document.activeElement.textContent") == "Start", "the focus stays on the button as it changes"
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the control of that name has the focus."""
+    for _ in range(60):
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == name:
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"Tab does not reach {name}")
+
+
+def test_a_chosen_theme_is_remembered(site: str, open_page: OpenPage, alice: User) -> None:
+    page = open_page(site, alice, color_scheme="light")
+    page.goto("/")
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(background)
+    page.get_by_role("button", name="Dark theme").click()
+    dark = page.evaluate(background)
+    assert dark != light
+    page.reload()
+    assert page.evaluate(background) == dark
+    expect(page.get_by_role("button", name="Dark theme")).to_have_attribute("aria-pressed", "true")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_page_has_a_serious_barrier_or_scrolls_sideways(
+    site: str, open_page: OpenPage, alice: User, bob: User, scheme: str, width: int
+) -> None:
+    seed_blueprints()
+    main = furnish(alice, bob)
+    job = make_job(main, "Stop", "failed", minutes=1, by=alice, error="The game did not stop within 15 s. Try again.")
+    found = {}
+    screen = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    for user, paths in ((None, PUBLIC), (alice, [*MEMBERS, f"/jobs/{job.pk}/"])):
+        page = open_page(site, user, **screen)
+        for path in paths:
+            page.goto(path)
+            page.wait_for_load_state("networkidle")
+            problems = serious_problems(page)
+            if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+                problems.append(f"{wide} pixels wide")
+            if problems:
+                found[path] = problems
+    assert found == {}

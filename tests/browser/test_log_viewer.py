@@ -1,0 +1,126 @@
+"""A log of 200,000 lines: opened at once, scrolled smoothly, searched whole, copied as it reads."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Page, expect
+
+from jobs import streams
+from portal.models import User
+from servers.models import Server
+
+pytestmark = pytest.mark.browser
+OpenPage = Callable[..., Page]
+LINES = 200_000
+
+# Scrolls by `step` pixels a frame for `frames` frames, and returns how long each frame took, in milliseconds.
+SCROLL = """
+([step, frames]) => new Promise((resolve) => {
+  const view = document.querySelector("[data-log-view]");
+  const times = [];
+  let last = performance.now();
+  const tick = (now) => {
+    times.push(now - last);
+    last = now;
+    view.scrollTop += step;
+    times.length < frames ? requestAnimationFrame(tick) : resolve(times.slice(1));
+  };
+  requestAnimationFrame(tick);
+})
+"""
+
+
+def fill(stream_id: int, count: int) -> None:
+    for start in range(0, count, 20_000):
+        streams.append(
+            stream_id, [f"{number:06d} player{number % 7} said hello" for number in range(start, start + 20_000)]
+        )
+    with connection.cursor() as db:
+        db.execute("ANALYZE jobs_line")
+
+
+@pytest.fixture
+def lines(request: pytest.FixtureRequest) -> int:
+    return getattr(request, "param", LINES)
+
+
+@pytest.fixture
+def page(site: str, open_page: OpenPage, alice: User, server: Server, lines: int) -> Page:
+    fill(server.console_id, lines)
+    page = open_page(site, alice, permissions=["clipboard-read", "clipboard-write"])
+    page.goto(f"/servers/{server.name}/")
+    expect(page.locator("[data-log-view]")).to_contain_text(f"{lines - 1:06d} player")
+    return page
+
+
+def test_it_is_scrolled_smoothly_and_searched_whole(page: Page, server: Server) -> None:
+    log = page.locator("[data-log-view]")
+    assert log.evaluate("view => view.scrollHeight") >= LINES * 20
+    assert page.locator(".log-row").count() < 150
+    page.evaluate("document.querySelector('[data-log-view]').scrollTop = 0")
+    expect(log).to_contain_text("000000 player0")
+    frames = sorted(page.evaluate(SCROLL, [600, 240]))
+    median, worst = frames[len(frames) // 2], frames[int(len(frames) * 0.95)]
+    print(f"scroll: median frame {median:.1f} ms, 95 % within {worst:.1f} ms")
+    assert median < 34, "a generous bound: half of 60 frames a second while other tests run"
+    assert page.locator(".log-row").count() < 150
+
+    query = page.get_by_label("Search all of this log")
+    query.fill("123456 PLAYER")
+    expect(page.locator("[data-log-found]")).to_have_text("1 of 1")
+    expect(page.locator(".log-row.current mark")).to_have_text("123456 player")
+    query.fill("player3")
+    expect(page.locator("[data-log-found]")).to_contain_text("of 10,000+")
+    streams.append(server.console_id, ["player3 again"])
+    expect(page.locator("[data-log-found]")).to_contain_text("of 10,001+")
+
+
+def test_a_reader_is_not_moved_by_new_lines_and_comes_back_to_the_end(page: Page, server: Server) -> None:
+    log = page.locator("[data-log-view]")
+    page.evaluate("document.querySelector('[data-log-view]').scrollTop = 400000")
+    expect(log).to_contain_text("020000 player")
+    streams.append(server.console_id, ["new one"])
+    expect(page.locator("[data-log-end]")).to_contain_text("more")
+    assert log.evaluate("view => view.scrollTop") == 400_000
+    page.locator("[data-log-end]").click()
+    expect(log).to_contain_text("new one")
+    expect(page.locator("[data-log-end]")).to_be_hidden()
+
+
+@pytest.mark.parametrize("lines", [20_000], indirect=True)
+def test_the_keyboard_scrolls_it_and_a_selection_is_copied_whole(page: Page) -> None:
+    log = page.locator("[data-log-view]")
+    log.focus()
+    page.keyboard.press("Home")
+    expect(log).to_contain_text("000000 player")
+    page.evaluate(
+        """() => {
+          const rows = [...document.querySelectorAll(".log-row")];
+          const row = (text) => rows.find((one) => one.textContent.startsWith(text));
+          const [first, last] = [row("000001").firstChild, row("000003").firstChild];
+          document.getSelection().setBaseAndExtent(first, 7, last, 6);
+        }"""
+    )
+    page.keyboard.press("Control+c")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == "player1 said hello\n000002 player2 said hello\n000003"
+
+
+@pytest.mark.parametrize("lines", [20_000], indirect=True)
+def test_long_lines_wrap_and_the_place_is_kept(page: Page, server: Server) -> None:
+    log = page.locator("[data-log-view]")
+    streams.append(server.console_id, ["long " + "x" * 3000 + " tail", "after the long one"])
+    expect(log).to_contain_text("after the long one")
+    page.get_by_role("button", name="Wrap long lines").click()
+    long_row = page.locator(".log-row", has_text="long xxx")
+    expect(long_row).to_be_attached()
+    assert long_row.evaluate("row => row.offsetHeight") > 100
+    log.scroll_into_view_if_needed()
+    expect(page.locator(".log-row", has_text="after the long one")).to_be_in_viewport()
+    tops = page.evaluate(
+        "() => [...document.querySelectorAll('.log-row')].map(r => [r.getBoundingClientRect().top, r.offsetHeight])"
+    )
+    for (top, height), (following, _) in pairwise(tops):
+        assert abs(top + height - following) < 1.5, "rows neither overlap nor leave holes"

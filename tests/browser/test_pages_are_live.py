@@ -1,0 +1,120 @@
+"""Nothing on a page needs a reload to be true: each test changes something elsewhere and watches the page."""
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from jobs import streams
+from portal.models import User
+from servers import services
+from servers.models import Right, Server
+from servers.services import observing
+from tests.conftest import PASSWORD
+from tests.stack import Stack
+
+pytestmark = pytest.mark.browser
+OpenPage = Callable[..., Page]
+
+
+def test_a_member_signs_in_and_lands_where_they_were_going(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site)
+    page.goto("/servers/alices-practice/")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("alices-practice")
+
+
+def test_a_suspended_member_is_told_why_they_cannot_sign_in(site: str, open_page: OpenPage, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(suspended_at="2026-01-01T00:00Z", suspended_reason="spam")
+    page = open_page(site)
+    page.goto("/")
+    page.get_by_label("Username").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("suspended: spam. Ask a moderator")
+
+
+def test_the_list_shows_a_server_that_starts_and_one_that_is_shared(
+    site: str, open_page: OpenPage, alice: User, bob: User, server: Server, share
+) -> None:
+    share(bob)
+    page = open_page(site, bob)
+    page.goto("/")
+    card = page.locator("#servers .card", has_text="alices-practice")
+    expect(card.locator(".state")).to_have_text("Stopped")
+    answer = {"ok": True, "map": "c1m1_hotel", "name": "x", "players": 3, "max_players": 8, "bots": 0, "list": []}
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    observing.record_query(server=server, query=answer, publish=True)
+    expect(card.locator(".state")).to_have_text("Running")
+    expect(card).to_contain_text("c1m1_hotel")
+    expect(card.locator(".players-now")).to_contain_text("3/8")
+
+    services.unshare_server(by=alice, server=server, user=bob)
+    expect(page.get_by_role("heading", name="You have no server yet")).to_be_visible()
+    services.share_server(by=alice, server=server, user=bob, rights=[Right.POWER])
+    expect(card).to_be_visible()
+
+
+def test_the_server_page_goes_when_the_right_to_see_it_goes(
+    site: str, open_page: OpenPage, alice: User, bob: User, server: Server, share
+) -> None:
+    share(bob, Right.CONSOLE)
+    page = open_page(site, bob)
+    page.goto(f"/servers/{server.name}/")
+    expect(page.get_by_role("heading", level=1)).to_have_text(server.name)
+    services.unshare_server(by=alice, server=server, user=bob)
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is nothing here")
+
+
+def test_the_console_shows_lines_as_they_are_written(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    expect(page.get_by_text("The console is empty.")).to_be_visible()
+    streams.append(server.console_id, ["<img src=x onerror=alert(1)>", "second"])
+    log = page.locator("[data-log-view]")
+    expect(log).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(log.locator("img")).to_have_count(0)
+    streams.append(server.console_id, [f"line {number}" for number in range(200)])
+    expect(log).to_contain_text("line 199")
+
+    page.get_by_role("button", name="Pause").click()
+    streams.append(server.console_id, ["while paused"])
+    expect(page.get_by_role("button", name="more")).to_contain_text("1 more")
+    expect(log).not_to_contain_text("while paused")
+    page.get_by_role("button", name="more").click()
+    expect(log).to_contain_text("while paused")
+
+
+def test_lost_live_updates_are_told_and_made_up_for(
+    site: str, stack: Stack, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    streams.append(server.console_id, ["before"])
+    expect(page.locator("[data-log-view]")).to_contain_text("before")
+    stack.kill("web")
+    expect(page.locator("#connection")).to_contain_text("Reconnecting")
+    streams.append(server.console_id, ["meanwhile"])
+    observing.record_unit(server=server, unit="crashed", detail="It ended with exit status 1.", at=None)
+    stack.start_web(port=stack.port)
+    expect(page.locator("#connection")).to_be_hidden(timeout=30_000)
+    expect(page.locator(".server-head .state")).to_have_text("Crashed")
+    expect(page.locator("[data-log-view]")).to_contain_text("meanwhile")
+    expect(page.locator(".log-row", has_text="before")).to_have_count(1)
+
+
+def test_what_is_being_typed_survives_a_refresh(site: str, open_page: OpenPage, alice: User, server: Server) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/settings/")
+    field = page.get_by_label("Server name")
+    field.fill("half a na")
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    expect(page.locator(".server-head .state")).to_have_text("Running")
+    assert field.input_value() == "half a na"
+    assert page.evaluate("document.activeElement.id") == field.get_attribute("id")
