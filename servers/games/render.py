@@ -69,7 +69,7 @@ def render(
 
     files = {}
     for file in game.files:
-        lines = [placeholders.substitute(line, _in(values, file.syntax)) for line in file.lines]
+        lines = [placeholders.substitute(line, _in(values, Syntax(file.syntax))) for line in file.lines]
         files[file.path] = "".join(f"{line}\n" for line in lines).encode()
     run = game.run
     return Rendered(

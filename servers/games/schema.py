@@ -118,7 +118,7 @@ class File(Model):
     """A config file written at every start. In a console syntax each placeholder becomes one quoted word."""
 
     path: str = Field(min_length=1)
-    syntax: Literal[Syntax.QUAKE, Syntax.SOURCE, Syntax.TEEWORLDS, Syntax.INI, Syntax.PLAIN]
+    syntax: Literal["quake", "source", "teeworlds", "ini", "plain"]
     lines: tuple[str, ...]
 
     _path_inside = field_validator("path")(_inside)
@@ -161,7 +161,7 @@ class Game(Model):
             yield ("run", "argv", index), element, Syntax.ARGV
         for number, file in enumerate(self.files):
             for index, line in enumerate(file.lines):
-                yield ("files", number, "lines", index), line, file.syntax
+                yield ("files", number, "lines", index), line, Syntax(file.syntax)
 
     def clean_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The given values, typed and bounded; those left out stay out. `SettingsError` when any does not fit."""

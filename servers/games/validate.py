@@ -13,6 +13,13 @@ from servers.games.schema import Game
 
 LARGEST = 256 * 1024
 _HEADER = re.compile(r"^\s*(\[\[?)\s*([A-Za-z0-9_.\s-]+?)\s*\]\]?\s*(?:#.*)?$")
+_MESSAGES = {
+    "missing": "is missing: add it",
+    "tuple_type": "has to be a list",
+    "too_short": "may not be empty",
+    "union_tag_invalid": "has an unknown {discriminator}, '{tag}'; use one of {expected_tags}",
+    "union_tag_not_found": "has no {discriminator}: add it",
+}
 _KEY = re.compile(r"^\s*([A-Za-z0-9_.-]+)\s*=")
 
 
@@ -42,9 +49,21 @@ def load(path: Path) -> Game:
 
 def _problems(path: Path, text: str, data: dict[str, Any], error: ValidationError) -> Iterator[str]:
     for item in error.errors(include_url=False):
-        where = _in_file(data, item["loc"]) + tuple(item.get("ctx", {}).get("path", ()))
-        message = {"missing": "is missing: add it"}.get(item["type"], item["msg"])
+        context = item.get("ctx", {})
+        where = _in_file(data, item["loc"]) + tuple(context.get("path", ()))
+        if item["type"] == "too_short" and _value(data, where):
+            continue  # its items are wrong, which is told of each
+        if item["type"] in _MESSAGES:
+            message = _MESSAGES[item["type"]].format_map(context)
+        else:
+            message = item["msg"].replace("Input should be", "has to be")
         yield f"{path}:{line_of(text, where)}: {_shown(where) or 'the definition'} {message[0].lower()}{message[1:]}"
+
+
+def _value(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        data = data[part]
+    return data
 
 
 def _in_file(data: Any, loc: KeyPath) -> KeyPath:
