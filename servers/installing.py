@@ -1,6 +1,5 @@
 """Building one version of a game's files: into a folder of its own, moved into place whole, never written again."""
 
-import errno
 import os
 import re
 import shutil
@@ -15,6 +14,7 @@ from servers.games import Game
 from servers.models import Installation, Node
 
 PARTIAL = ".partial-"
+FULL = 8 * 2**20  # bytes left when an unpacking program has stopped for want of room
 DISK_FULL = "The machine's disk is full. Ask an admin to make room, then retry. Nothing was left behind."
 
 
@@ -36,9 +36,10 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
         version = _folder_name(installers.install(game, into=partial, run=run))
         _put_in_place(run, build, partial, version)
     except BaseException as error:
+        is_full = shutil.disk_usage(place).free < FULL
         _clear_partial(place)
         services.fail_build(installation=build)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full and isinstance(error, OSError | JobError):
             raise JobError(DISK_FULL) from error
         raise
 
