@@ -29,6 +29,10 @@ class SuspensionError(Exception):
     """That user cannot be suspended or reinstated; the text says why."""
 
 
+class RoleError(Exception):
+    """That user's role or password is not for whoever asked to change; the text says why."""
+
+
 def create_invitation(*, by: User, note: str, days: int) -> tuple[Invitation, str]:
     """Make a single-use invitation valid for `days`; returns it and its secret, which is kept nowhere."""
     if not 1 <= days <= LONGEST_INVITATION_DAYS:
@@ -39,10 +43,11 @@ def create_invitation(*, by: User, note: str, days: int) -> tuple[Invitation, st
     return made, secret
 
 
-def revoke_invitation(*, invitation: Invitation) -> bool:
-    """Refuse the link from now on; False when it had been used or revoked already."""
+def revoke_invitation(*, invitation: Invitation) -> None:
+    """Refuse the link from now on. Raises `InvitationError` when it was used or revoked already."""
     unused = Invitation.objects.filter(pk=invitation.pk, used_at=None, revoked_at=None)
-    return bool(unused.update(revoked_at=timezone.now()))
+    if not unused.update(revoked_at=timezone.now()):
+        raise InvitationError(f"“{invitation}” was used or revoked before.")
 
 
 def open_invitation(*, secret: str, lock: bool = False) -> Invitation:
@@ -106,6 +111,36 @@ def reinstate_user(*, by: User, user: User) -> None:
         if not suspended.update(suspended_at=None, suspended_reason=""):
             raise SuspensionError(f"{user} is not suspended.")
         AuditEvent.objects.create(actor=by, action="reinstate", detail={"user": user.username})
+
+
+def change_role(*, by: User, user: User, is_staff: bool, is_superuser: bool) -> None:
+    """Make `user` a moderator or an administrator, or neither any more. Raises `RoleError`."""
+    if not by.is_superuser:
+        raise RoleError("Only an administrator may change who moderates.")
+    if user.pk == by.pk:
+        raise RoleError("You cannot change your own role. Ask another administrator.")
+    with transaction.atomic():
+        # An administrator moderates too: Django's admin asks for is_staff alone.
+        User.objects.filter(pk=user.pk).update(is_staff=is_staff or is_superuser, is_superuser=is_superuser)
+        role = "administrator" if is_superuser else "moderator" if is_staff else "member"
+        AuditEvent.objects.create(actor=by, action="role", detail={"user": user.username, "role": role})
+        events.publish(f"access:user:{user.pk}", f"user:{user.pk}")
+
+
+def reset_password(*, by: User, user: User) -> str:
+    """Give `user` a made-up password and end their sessions; returns it, for `by` to pass on. Raises `RoleError`.
+
+    Members need no e-mail address, so this is the way back for who forgot theirs.
+    """
+    if user.is_staff and not by.is_superuser:
+        raise RoleError(f"Only an administrator may reset the password of {user}, who moderates.")
+    password = secrets.token_urlsafe(12)
+    with transaction.atomic():
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        AuditEvent.objects.create(actor=by, action="password", detail={"user": user.username})
+        events.publish(f"access:user:{user.pk}")
+    return password
 
 
 def _refuse_suspension(by: User, user: User, administrators: set[int]) -> None:

@@ -174,6 +174,19 @@ ACCOUNT_FORMS = {"login": "portal.forms.LoginForm"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 
+# The admin's theme in the portal's accent colour (portal/static/css/tokens.css).
+UNFOLD = {
+    "SITE_TITLE": "left4me",
+    "SITE_HEADER": "left4me",
+    "SITE_URL": "/",
+    "COLORS": {
+        "primary": {
+            "50": "#f1f6fe", "100": "#e4edfd", "200": "#c8dbfb", "300": "#a5c6ff", "400": "#84b0ff", "500": "#4a86ea",
+            "600": "#1b5ecf", "700": "#164da9", "800": "#163f85", "900": "#1c2a44", "950": "#0b1526",
+        }
+    },
+}  # fmt: skip
+
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 30 * 86400 if HTTPS else 0

@@ -55,7 +55,7 @@ def test_an_expired_link_says_so(client: Client, link: str) -> None:
 
 
 def test_a_withdrawn_link_says_so(client: Client, link: str) -> None:
-    assert services.revoke_invitation(invitation=Invitation.objects.get())
+    services.revoke_invitation(invitation=Invitation.objects.get())
     assert "was withdrawn" in client.get(link).content.decode()
     assert client.post(link, NEW).status_code == 410
 
