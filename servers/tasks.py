@@ -189,6 +189,7 @@ def _spec(server: Server, installation: Installation) -> ServerSpec:
         stop_signal=rendered.stop.signal,
         stop_after=rendered.stop.stop_after,
         kill_after=rendered.stop.kill_after,
+        ports=tuple(port.number for port in server.ports.all()),
     )
 
 

@@ -41,6 +41,7 @@ class Watch:
         self.revival = Revival()
         self._seen: dict[int, _Seen] = {}
         self._next_look = 0.0
+        self.runtime.follow(self.look_again)
 
     def look_again(self) -> None:
         self._next_look = 0.0

@@ -6,7 +6,7 @@ units), never in the object. A *name* is a server's name, which the database kee
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,7 +45,7 @@ class ServerSpec:
     slash, else absolute or relative to `workdir`. `environment`: all there is besides PATH, HOME, LANG and TERM, which
     the runtime sets unless they are given here.
     Stopping: `stop_signal`; SIGTERM after `stop_after` seconds; SIGKILL another `kill_after` seconds later.
-    `memory_max` (bytes) and `tasks_max` are enforced by the systemd runtime only.
+    `memory_max` (bytes), `tasks_max` and `ports`, which it alone may bind, are enforced by the systemd runtime only.
     """
 
     name: str
@@ -60,6 +60,7 @@ class ServerSpec:
     restart: Restart = Restart()
     memory_max: int | None = None
     tasks_max: int | None = None
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,9 @@ class Runtime(ABC):
     @abstractmethod
     def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         """The state of each of `names`, *stopped* for those never started. Cheap: meant to be polled."""
+
+    def follow(self, on_change: Callable[[], None]) -> None:  # noqa: B027 (nothing to tell is a fair answer)
+        """Call `on_change`, from any thread, when some server's state may have changed; polling stays needed."""
 
     @abstractmethod
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:

@@ -13,7 +13,7 @@ from .game import Game
 from .state import StateFile
 
 SENTENCES = {
-    errno.ENOENT: "{what} was not found. Install the game again or ask an admin.",
+    errno.ENOENT: "{what} or what it needs to run was not found. Install the game again or ask an admin.",
     errno.EACCES: "{what} may not be executed. Ask an admin to look at the installation.",
     errno.ENOEXEC: "{what} is not a program this machine can run. Ask an admin to look at the installation.",
 }
@@ -103,7 +103,7 @@ class Supervisor:
     def _stop(self) -> None:
         self.stop_sent, self.deadlines = True, []
         if self.game is None:
-            self._finish("stopped")
+            self._stopped()
             return
         self._tell("stopping")
         self.console.remark("Stopping.")
@@ -116,13 +116,15 @@ class Supervisor:
         self.game.kill_all()
         while self.game.output >= 0 and self._take_output():
             pass
+        if self.game.output >= 0:  # held by a process that even SIGKILL did not end
+            self.selector.unregister(self.game.output)
         self.console.end_line()
         lasted = time.monotonic() - self.game.started
         self.game = None
         code, number = (None, -status) if status < 0 else (status, None)
         ended: dict[str, Any] = {"exit_code": code, "exit_signal": number}
         if self.stopping:
-            self._finish("stopped", **ended)
+            self._stopped(**ended)
         elif self.settling and lasted < self.order["settle"]:
             self._crashed(f"{exit_sentence(status)} It had run for {lasted:.1f} s.", **ended)
         else:
@@ -132,7 +134,7 @@ class Supervisor:
         rule, now = self.order["restart"], time.monotonic()
         self.restarts = [at for at in self.restarts if now - at < rule["window"]]
         if len(self.restarts) >= rule["limit"]:
-            often = f"It was restarted {len(self.restarts)} times within {rule['window'] / 60:g} minutes"
+            often = f"It was restarted {len(self.restarts)} times within {rule['window'] / 60:g} min"
             self._crashed(f"{sentence} {often} and stays down.", **ended)
             return
         backoff = rule["backoff"]
@@ -166,12 +168,17 @@ class Supervisor:
     def _tell(self, unit: str, detail: str = "", **changed: Any) -> None:
         self.state.write(unit=unit, detail=detail, since=time.time(), **changed)
 
-    def _crashed(self, sentence: str, **ended: Any) -> None:
-        self.console.remark(sentence)
-        tail = self.console.tail()
-        self._finish("crashed", f"{sentence} Its last lines:\n{tail}" if tail else sentence, **ended)
+    def _stopped(self, **ended: Any) -> None:
+        self._tell("stopped", pid=None, **ended)
+        self._finish("It was stopped while it started.")
 
-    def _finish(self, unit: str, detail: str = "", **ended: Any) -> None:
-        self._tell(unit, detail, pid=None, **ended)
-        self.reply({"ok": False, "error": detail or "It was stopped while it started."})
+    def _crashed(self, sentence: str, **ended: Any) -> None:
+        tail = self.console.tail()
+        self.console.remark(sentence)
+        self._tell("crashed", sentence, pid=None, **ended)
+        self._finish(f"{sentence} Its last lines:\n{tail}" if tail else sentence)
+
+    def _finish(self, error: str) -> None:
+        """The last state is written: tell a starter that still waits."""
+        self.reply({"ok": False, "error": error})
         self.finished = True
