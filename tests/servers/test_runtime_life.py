@@ -110,8 +110,8 @@ def test_a_game_that_ends_at_once_fails_the_start_with_its_last_lines(host: Host
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("./absent",), "./absent was not found. Install the game again"),
-        (("no-such-program-anywhere",), "no-such-program-anywhere was not found"),
+        (("./absent",), "./absent or what it needs to run was not found. Install the game again"),
+        (("no-such-program-anywhere",), "no-such-program-anywhere or what it needs"),
         (("./data",), "./data may not be executed"),
         (("./game.sh", "\0"), "The game ended with exit code 127"),
     ],
@@ -128,7 +128,7 @@ def test_a_program_that_cannot_be_executed_fails_the_start_with_a_sentence(host:
 def test_a_missing_layer_or_folder_fails_the_start_with_a_sentence(host: Host) -> None:
     with pytest.raises(RuntimeFailure, match="are gone"):
         host.runtime.start(host.spec(layers=(host.root / "absent",)))
-    with pytest.raises(RuntimeFailure, match="no/such was not found"):
+    with pytest.raises(RuntimeFailure, match="no/such or what it needs"):
         host.runtime.start(host.spec(workdir="no/such"))
 
 
@@ -144,9 +144,7 @@ def test_a_crash_is_restarted_with_a_backoff_until_the_limit(host: Host) -> None
     host.wait_unit("restarting")
     state = host.wait_unit("crashed")
     assert (state.restarts, state.exit_signal, state.pid) == (3, signal.SIGSEGV, None)
-    assert state.detail.startswith(
-        "The game was ended by SIGSEGV. It was restarted 3 times within 1 minutes and stays down. Its last lines:\nup"
-    )
+    assert state.detail == "The game was ended by SIGSEGV. It was restarted 3 times within 1 min and stays down."
     assert host.lines().count("up") == 4
     assert "[left4me] The game was ended by SIGSEGV. Restart 1 of 3 in 0.05 s." in host.lines()
     assert "[left4me] The game was ended by SIGSEGV. Restart 3 of 3 in 0.1 s." in host.lines()
