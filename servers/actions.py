@@ -2,6 +2,7 @@
 
 from django.contrib import messages
 from django.contrib.auth import get_user_model
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -20,6 +21,12 @@ POWER = {
     "stop": (services.stop_server, "{} is stopping."),
     "restart": (services.restart_server, "{} is restarting."),
 }
+
+
+def _show_refusal(form: Form, error: Exception) -> None:
+    """Put what a service refused beside the field it belongs to, or above the form."""
+    field = getattr(error, "field", "")
+    form.add_error(field if field in form.fields else None, str(error))
 
 
 def url_of(server: Server) -> str:
@@ -54,16 +61,22 @@ def new_server(request: HttpRequest) -> HttpResponse:
     given = request.POST or request.GET
     blueprint = next((one for one in offered if one.slug == given.get("blueprint")), offered[0])
     form = NewServerForm(
-        request.POST or None, blueprint=blueprint, offered=offered, game=games.get(blueprint.game),
-    )  # fmt: skip
+        request.POST or None,
+        blueprint=blueprint,
+        offered=offered,
+        game=games.get(blueprint.game),
+        initial={"name": request.GET.get("name", "")},
+    )
     if form.is_valid():
         try:
             made = services.create_server(
-                by=member(request), name=form.cleaned_data["name"], blueprint=form.cleaned_data["blueprint"],
+                by=member(request),
+                name=form.cleaned_data["name"],
+                blueprint=form.cleaned_data["blueprint"],
                 settings=form.cleaned_data["settings"],
-            )  # fmt: skip
-        except ServerError as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
+            )
+        except (ServerError, games.SettingsError) as error:
+            _show_refusal(form, error)
         else:
             messages.success(request, f"{made.name} is ready. Start it when you like.")
             return redirect(url_of(made))
@@ -99,7 +112,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
         try:
             services.update_settings(by=member(request), server=server, settings=form.cleaned_data["settings"])
         except ServerError as error:
-            form.add_error(None, str(error))
+            _show_refusal(form, error)
         else:
             later = " They hold from its next start." if server.is_live else ""
             messages.success(request, f"The settings are saved.{later}")
@@ -118,7 +131,7 @@ def people(request: HttpRequest, server: Server) -> HttpResponse:
         try:
             services.share_server(by=member(request), server=server, user=user, rights=rights)
         except ServerError as error:
-            form.add_error(error.field if error.field in form.fields else None, str(error))
+            _show_refusal(form, error)
         else:
             messages.success(request, f"{server.name} is shared with {user}.")
             return redirect("servers:people", server.name)
@@ -163,7 +176,7 @@ def delete(request: HttpRequest, server: Server) -> HttpResponse:
         try:
             services.delete_server(by=user, server=server)
         except ServerError as error:
-            form.add_error(None, str(error))
+            _show_refusal(form, error)
         else:
             messages.success(request, f"{server.name} is deleted. A moderator can bring it back for 7 days.")
             return redirect("servers:list")
