@@ -31,11 +31,13 @@ class JobAdmin(ReadOnlyAdmin):
     list_select_related = ("requested_by",)
     search_fields = ("title", "subject")
     search_help_text = "Words of the title, or a subject such as “server:12”"
-    date_hierarchy = None
     actions = ("cancel", "retry")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         return super().get_queryset(request).select_related("requested_by", "after", "retry_of", "stream")
+
+    def view_on_site(self, job: Job) -> str:
+        return reverse("jobs:job", args=[job.pk])
 
     @display(description="State", ordering="state", label=LABELS)
     def state_label(self, job: Job) -> str:
@@ -49,7 +51,7 @@ class JobAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Log")
     def live(self, job: Job) -> str:
-        return format_html('<a class="underline" href="{}">Follow</a>', reverse("jobs:job", args=[job.pk]))
+        return format_html('<a class="underline" href="{}">Follow</a>', self.view_on_site(job))
 
     @Confirmed("Cancel", "A queued job ends at once. A running one is asked to stop, then stopped hard.", (JobError,))
     def cancel(self, request: HttpRequest, job: Job) -> str:

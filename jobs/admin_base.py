@@ -26,7 +26,6 @@ class ModeratorAdmin(ModelAdmin):
     """A model that moderators may look at and, unless it is a `ReadOnlyAdmin`, edit."""
 
     list_per_page = 50
-    show_full_result_count = False
 
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)

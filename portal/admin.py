@@ -47,13 +47,25 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
 
+class SuspendedFilter(admin.SimpleListFilter):
+    """Who is kept out."""
+
+    title = parameter_name = "suspended"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Suspended"), ("no", "In good standing")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        return queryset.filter(suspended_at__isnull=self.value() == "no") if self.value() else queryset
+
+
 @admin.register(User)
 class UserAdmin(ModeratorAdmin):
     """Members come by invitation and are never deleted, only suspended. Roles are for administrators to change."""
 
     form = RoleForm
     list_display = ("username", "role", "standing", "server_count", "last_login", "date_joined")
-    list_filter = (("suspended_at", admin.EmptyFieldListFilter), "is_staff", "is_superuser")
+    list_filter = (SuspendedFilter, "is_staff", "is_superuser")
     search_fields = ("username",)
     ordering = ("username",)
     fields = ("username", "is_staff", "is_superuser", "suspended_at", "suspended_reason", "last_login", "date_joined")

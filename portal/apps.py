@@ -6,6 +6,7 @@ from django.contrib.admin import apps as admin_apps
 
 class PortalConfig(AppConfig):
     name = "portal"
+    verbose_name = "People"
     default = True
 
 

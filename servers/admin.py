@@ -79,6 +79,9 @@ class ServerAdmin(ReadOnlyAdmin):
     inlines = (MembershipInline,)
     actions = ("stop", "restart", "transfer", "restore")
 
+    def view_on_site(self, server: Server) -> str | None:
+        return None if server.deleted_at else reverse("servers:overview", args=[server.name])
+
     @display(description="State", ordering="unit", label=UNIT_LABELS)
     def unit_label(self, server: Server) -> tuple[str, str]:
         return server.unit, "deleted" if server.deleted_at else server.get_unit_display()
@@ -90,11 +93,8 @@ class ServerAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Page")
     def page_link(self, server: Server) -> str:
-        return (
-            ""
-            if server.deleted_at
-            else format_html('<a class="underline" href="{}">Open</a>', reverse("servers:overview", args=[server.name]))
-        )
+        url = self.view_on_site(server)
+        return format_html('<a class="underline" href="{}">Open</a>', url) if url else ""
 
     @Confirmed("Stop", "Players on it are disconnected. The owner can start it again.", REFUSALS)
     def stop(self, request: HttpRequest, server: Server) -> str:

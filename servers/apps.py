@@ -6,6 +6,7 @@ from django.utils.module_loading import autodiscover_modules
 
 class ServersConfig(AppConfig):
     name = "servers"
+    verbose_name = "Servers"
 
     def ready(self) -> None:
         autodiscover_modules("tasks")  # job kinds register themselves at import

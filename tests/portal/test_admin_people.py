@@ -85,7 +85,7 @@ def test_a_forgotten_password_is_replaced_by_one_shown_once(helper: Client, alic
     elsewhere = Client()
     elsewhere.force_login(alice)
     shown = choose(helper, "reset_password", alice, confirmed="1")
-    found = re.search(r"select-all[^>]*>([^<]+)</code>", shown)
+    found = re.search(r'readonly value="([^"]+)"', shown)
     assert found
     alice.refresh_from_db()
     assert alice.check_password(found[1])
@@ -144,5 +144,14 @@ def test_lists_cost_the_same_for_fifty_rows(admin: Client, mod: User, django_ass
         user = User.objects.create_user(f"user-{number}")
         services.create_invitation(by=user, note=str(number), days=1)
     for address in (USERS, INVITATIONS):
-        with django_assert_max_num_queries(6):  # session, user, two counts, rows
+        with django_assert_max_num_queries(7):  # session, user, counts, rows
             assert admin.get(address).status_code == 200
+
+
+@pytest.mark.parametrize(("chosen", "name"), [("yes", "bob"), ("no", "alice")])
+def test_users_are_filtered_by_suspension(
+    admin: Client, alice: User, bob: User, mod: User, chosen: str, name: str
+) -> None:
+    services.suspend_user(by=mod, user=bob, reason="")
+    page = admin.get(f"{USERS}?suspended={chosen}").content.decode()
+    assert [user.username for user in (alice, bob) if f">{user}</a>" in page] == [name]
