@@ -1,6 +1,6 @@
 """People: users, the invitations that let them in and the tokens that let their programs in."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from django.contrib.auth.models import AbstractUser
 from django.core.validators import RegexValidator
@@ -31,6 +31,8 @@ class User(AbstractUser):
     )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_reason = models.CharField(max_length=200, blank=True, editable=False)
+
+    REQUIRED_FIELDS: ClassVar[list[str]] = []  # `createsuperuser` asks for no e-mail address
 
     class Meta(AbstractUser.Meta):
         constraints = [

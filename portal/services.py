@@ -86,10 +86,10 @@ def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
     Returns the jobs that stop the servers. Raises `SuspensionError`.
     """
     with transaction.atomic():
-        # Locked together, so that two administrators cannot suspend each other at once.
-        administrators = {
-            u.pk for u in User.objects.select_for_update().filter(is_superuser=True).order_by("pk") if u.may_enter
-        }
+        # Locked together, so that two administrators cannot suspend each other at once; `no_key`, since whatever
+        # an administrator does meanwhile refers to their row in the audit trail.
+        locked = User.objects.select_for_update(no_key=True).filter(is_superuser=True).order_by("pk")
+        administrators = {administrator.pk for administrator in locked if administrator.may_enter}
         _refuse_suspension(by, user, administrators)
         done = User.objects.filter(pk=user.pk, suspended_at=None).update(
             suspended_at=timezone.now(),

@@ -9,6 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from jobs import events
 from portal.models import ApiToken, User
 
 PREFIX = "l4m_"  # lets secret scanners and people tell what a leaked string is
@@ -61,7 +62,8 @@ def create_token(*, user: User, name: str) -> tuple[ApiToken, str]:
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         with transaction.atomic():
-            User.objects.select_for_update().get(pk=user.pk)  # two requests at once must not pass the limit together
+            # Two requests at once must not pass the limit together.
+            User.objects.select_for_update(no_key=True).get(pk=user.pk)
             if ApiToken.objects.filter(user=user, revoked_at=None).count() >= MOST_PER_USER:
                 raise TokenError(f"You have {MOST_PER_USER} tokens, which is the most. Revoke one you no longer use.")
             made = ApiToken.objects.create(
@@ -73,5 +75,7 @@ def create_token(*, user: User, name: str) -> tuple[ApiToken, str]:
 
 
 def revoke_token(*, token: ApiToken) -> bool:
-    """Refuse the token from now on; whether it was still live."""
-    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))
+    """Refuse the token from now on, also to sockets that are open by it; whether it was still live."""
+    with transaction.atomic():
+        events.publish(f"access:user:{token.user_id}")
+        return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))

@@ -3,13 +3,14 @@
 The job that installs the game is asked for in a transaction before: one transaction locks one job subject only.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 
 from jobs.models import Job
 from jobs.services import enqueue
-from servers.errors import OwnerSuspended
+from servers.errors import OwnerSuspended, ServerGone
 from servers.models import Server
 from servers.services.common import locked, record, supersede
 from servers.services.installations import installation_for_start
@@ -54,7 +55,8 @@ def stop_servers_of(*, by: "User | None", owner: "User") -> list[Job]:
     """Stop every server of somebody who was suspended that runs, wants to or is about to."""
     jobs = []
     for server in Server.objects.present().filter(owner=owner):
-        with locked(server) as fresh:  # waits for a start that was pressed just before
+        # The lock waits for a start that was pressed just before; a server deleted just before is no matter.
+        with suppress(ServerGone), locked(server) as fresh:
             at_rest = fresh.desired == Server.Desired.STOP and not fresh.is_live
             if not at_rest or Job.objects.active().about(fresh.topic).exists():
                 jobs.append(stop_server(by=by, server=fresh))
