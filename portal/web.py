@@ -1,12 +1,14 @@
 """The web process: daphne with limits of our own."""
 
 import contextlib
+import gc
 import resource
 import time
 from typing import Any
 
 from daphne.server import Server as DaphneServer
 from django.db import connections
+from twisted.internet import reactor
 
 from portal.outlet import Outlet
 from portal.throttle import Throttle
@@ -45,6 +47,16 @@ def use_pool() -> None:
         database["CONN_MAX_AGE"] = 0
 
 
+def spare_the_collector() -> None:
+    """Keep the garbage collector from stopping thousands of viewers: a full collection of their objects takes long.
+
+    What is loaded by now stays for good and need not be looked at again; the rest is looked at less often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+
+
 class Server(DaphneServer):
     """Daphne, with limits fit for sockets that only listen, and an outlet for each (`portal/outlet.py`)."""
 
@@ -61,7 +73,6 @@ class Server(DaphneServer):
             websocket_handshake_timeout=DOOR_SECONDS,
             websocket_max_message_size=MAX_MESSAGE,
             websocket_max_frame_size=MAX_MESSAGE,
-            ping_interval=10**9,  # the outlet's heartbeat instead: daphne's does not know that a client lags
         )
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
@@ -81,12 +92,15 @@ class Server(DaphneServer):
             await protocol.producer.ready()
 
     def timeout_checker(self) -> None:
-        """Daphne calls this every two seconds."""
+        """Every two seconds; for open sockets the outlet's heartbeat alone, since daphne's limits are off for them."""
         now = time.monotonic()
         for protocol in list(self.connections):
-            if outlet := getattr(protocol, "outlet", None):
+            outlet: Outlet | None = getattr(protocol, "outlet", None)
+            if outlet and outlet.is_open:
                 outlet.beat(now)
-        super().timeout_checker()  # type: ignore[no-untyped-call]
+            else:
+                protocol.check_timeouts()
+        reactor.callLater(2, self.timeout_checker)  # type: ignore[arg-type]  # the stub leaves out self
 
 
 def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behind_proxy: bool) -> bool:
@@ -98,5 +112,6 @@ def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behin
     described = endpoints(host=host, port=port, unix=unix, fd=fd)
     only_unix = all(description.startswith("unix:") for description in described)
     server = Server(application, described, behind_proxy=behind_proxy or only_unix)
+    spare_the_collector()
     server.run()  # type: ignore[no-untyped-call]
     return not server.abort_start
