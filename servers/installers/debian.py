@@ -24,7 +24,7 @@ from servers.installers.tree import InstallError
 CACHE_BYTES = 2**30
 SPARE_BYTES = 64 * 2**20
 UPDATE_SECONDS, DOWNLOAD_SECONDS, UNPACK_SECONDS = 300, 3600, 600
-_URI = re.compile(r"^'[^']+' (?P<file>\S+_\S+\.deb) (?P<size>\d+)", re.MULTILINE)
+_URI = re.compile(r"^'[^']+' (?P<file>\S+_\S+\.deb) (?P<size>\d+) (?P<hash>SHA256|SHA512):(?P<digest>\w+)", re.M)
 _MISSING = re.compile(
     r"^E: (?:Unable to locate package|Can't find a source to download version .* of) '?([^\s']+)", re.M
 )
@@ -35,6 +35,7 @@ Dir::State "{root}/state";
 Dir::State::status "{root}/state/status";
 Dir::Cache "{root}/cache";
 APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
 Acquire::Languages "none";
 Acquire::Retries "3";
 Acquire::http::Timeout "30";
@@ -53,6 +54,16 @@ class Package:
     name: str
     file: str
     size: int
+    hash: str
+    digest: str
+
+    def is_in(self, folder: Path) -> bool:
+        """Whether `folder` has it whole and unchanged."""
+        path = folder / self.file
+        if not path.exists() or path.stat().st_size != self.size:
+            return False
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, self.hash.lower()).hexdigest() == self.digest
 
     @property
     def version(self) -> str:
@@ -64,7 +75,7 @@ def install(name: str, packages: Sequence[str], into: Path, run: Run) -> str:
 
     Raises `InstallError`: a package is unknown, the network or the disk does not suffice.
     """
-    apt = _Apt(settings.STATE_DIR / "apt", run)
+    apt = _Apt((settings.STATE_DIR / "apt").resolve(), run)
     with apt.locked():
         apt.update()
         wanted = apt.find(packages)
@@ -134,7 +145,9 @@ class _Apt:
                 f"This machine's Debian sources do not have {missing}. Ask an admin to add one that has, then retry."
             )
         found = {match["file"].split("_")[0]: match for match in _URI.finditer(answer.output)}
-        return [Package(name, found[name]["file"], int(found[name]["size"])) for name in names]
+        return [
+            Package(name, m["file"], int(m["size"]), m["hash"], m["digest"]) for name in names for m in [found[name]]
+        ]
 
     def check_space(self, name: str, packages: Sequence[Package], into: Path) -> None:
         """`InstallError` unless both the downloads and the unpacked files fit."""
@@ -150,8 +163,14 @@ class _Apt:
                 )
 
     def download(self, package: Package) -> None:
-        """Bring one package into the archives. apt verifies it, takes what is there, and resumes a partial file."""
+        """Bring one package into the archives. apt verifies what it fetches, and goes on with a file cut short."""
         self.run.check()
+        if package.is_in(self.archives):
+            self.run.log(f"{package.file} was downloaded before.")
+            return
+        path = self.archives / package.file
+        if path.exists() and path.stat().st_size >= package.size:
+            path.unlink()  # apt would take any file of the right size
         command = self._command("apt-get", "-q", "download", f"{package.name}={package.version}")
         if self.run.call(command, timeout=DOWNLOAD_SECONDS, cwd=self.archives, ok=(0, 100)):
             raise InstallError(
@@ -168,7 +187,8 @@ class _Apt:
                 path.unlink()
 
     def _ask(self, program: str, *arguments: str) -> process.Finished:
-        return process.run(self._command(program, *arguments), timeout=60, cwd=self.archives, check=self.run.check)
+        # Not in the archives: apt leaves out of its answer what it would find in the folder it runs in.
+        return process.run(self._command(program, *arguments), timeout=60, cwd=self.root, check=self.run.check)
 
     def _command(self, program: str, *arguments: str) -> list[str]:
         return [program, "-c", str(self.root / "apt.conf"), *arguments]
