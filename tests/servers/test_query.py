@@ -1,0 +1,147 @@
+"""Queries: what a game sends is hostile, so it is either a sound answer or a `QueryError`, never anything else."""
+
+import asyncio
+import contextlib
+import json
+import struct
+import time
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from servers import games
+from servers.protocols import a2s, quake3, teeworlds
+from servers.protocols.answer import QueryResult
+from servers.protocols.wire import OUT_OF_BAND, TEXT, MalformedError
+from servers.query import QueryError, query
+
+INFO = b"I\x11A server\0c1m1_hotel\0left4dead2\0Left 4 Dead 2\0\x26\x02\x03\x08\x01dl\0\x012.2.2.9\0"
+PLAYERS = b"D\x02" + b"\0Zoey\0" + struct.pack("<lf", 7, 61.5) + b"\0\0" + struct.pack("<lf", 0, 0.0)
+STATUS = (
+    OUT_OF_BAND + b'statusResponse\n\\mapname\\oa_dm1\\sv_hostname\\^1Red\\sv_maxclients\\8\n3 0 "^2Bot"\n-1 45 "Al"\n'
+)
+
+
+@contextlib.asynccontextmanager
+async def peer(answer: Callable[[bytes], list[bytes]]) -> AsyncIterator[int]:
+    """A UDP server that sends `answer(request)` back; gives its port."""
+
+    class Server(asyncio.DatagramProtocol):
+        def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, address: object) -> None:
+            for packet in answer(data):
+                self.transport.sendto(packet, address)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Server, local_addr=("127.0.0.1", 0))
+    try:
+        yield transport.get_extra_info("sockname")[1]
+    finally:
+        transport.close()
+
+
+async def asked(slug: str, answer: Callable[[bytes], list[bytes]], timeout: float = 2.0) -> QueryResult:
+    async with peer(answer) as port:
+        return await query(games.get(slug), "127.0.0.1", {"game": port}, timeout=timeout)
+
+
+def source(request: bytes) -> list[bytes]:
+    if not request.endswith(b"\1\2\3\4"):
+        return [OUT_OF_BAND + b"A\1\2\3\4"]
+    return [OUT_OF_BAND + (INFO if request[4:5] == b"T" else PLAYERS)]
+
+
+async def test_a_source_server_is_asked_with_its_challenge() -> None:
+    answer = await asked("left4dead2", source)
+    assert (answer.name, answer.map, answer.players, answer.max_players, answer.bots) == (
+        "A server",
+        "c1m1_hotel",
+        3,
+        8,
+        1,
+    )
+    assert [(player.name, player.score, player.seconds) for player in answer.list] == [("Zoey", 7, 61)]
+    assert json.loads(json.dumps(answer.as_dict()))["ok"] is True
+
+
+async def test_an_answer_in_parts_is_put_together_in_any_order() -> None:
+    def split(request: bytes) -> list[bytes]:
+        (whole,) = source(request)
+        if whole[4:5] == b"A":
+            return [whole]
+        parts = [whole[start : start + 20] for start in range(0, len(whole), 20)]
+        packets = [struct.pack("<lLBBH", -2, 9, len(parts), i, 20) + part for i, part in enumerate(parts)]
+        return [packets[-1], packets[-1], *packets[:-1]]
+
+    assert (await asked("left4dead2", split)).list[0].name == "Zoey"
+
+
+async def test_quake_3_counts_who_has_no_ping_as_a_bot_and_strips_colours() -> None:
+    answer = await asked("openarena", lambda request: [STATUS])
+    assert (answer.name, answer.players, answer.bots, answer.max_players) == ("Red", 2, 1, 8)
+    assert [(player.name, player.score, player.ping) for player in answer.list] == [("Bot", 3, 0), ("Al", -1, 45)]
+
+
+@pytest.mark.parametrize("slug", ["left4dead2", "openarena", "teeworlds"])
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (lambda request: [b"?"], "not understood"),
+        (lambda request: [b"\xff" * 1400], "not understood"),
+        (lambda request: [], "did not answer within 0.3 seconds"),
+        (lambda request: [OUT_OF_BAND + b"A" + b"\0" * 4] * 9, "not understood"),
+        (lambda request: [struct.pack("<lLBBH", -2, 1, 99, i, 1) + bytes(1300) for i in range(99)], "(not unders|within)"),
+    ],
+    ids=["short", "noise", "silence", "challenges", "flood"],
+)  # fmt: skip
+async def test_a_strange_answer_is_an_error_in_a_sentence(slug: str, answer, why: str) -> None:
+    with pytest.raises(QueryError, match=why):
+        await asked(slug, answer, timeout=0.3)
+
+
+async def test_nobody_listening_is_told_at_once() -> None:
+    async with peer(lambda request: []) as port:
+        pass
+    started = time.monotonic()
+    with pytest.raises(QueryError, match="cannot be reached"):
+        await query(games.get("openarena"), "127.0.0.1", {"game": port}, timeout=30)
+    assert time.monotonic() - started < 20
+
+
+async def test_a_flood_of_packets_does_not_grow_memory_or_stop_others() -> None:
+    def flood(request: bytes) -> list[bytes]:
+        return [b"\xfe\xff\xff\xff" + struct.pack("<LBBH", 1, 2, 7, 1) + b"x" * 1000] * 2000
+
+    slow = asyncio.create_task(asked("left4dead2", flood, timeout=1.0))
+    assert (await asked("openarena", lambda request: [STATUS])).map == "oa_dm1"
+    with pytest.raises(QueryError):
+        await slow
+
+
+async def test_a_port_or_host_that_is_not_there_is_an_error_too() -> None:
+    with pytest.raises(QueryError, match="no port named game"):
+        await query(games.get("openarena"), "127.0.0.1", {})
+    with pytest.raises(QueryError, match="cannot be reached"):
+        await query(games.get("openarena"), "no-such-host.invalid", {"game": 1}, timeout=20)
+
+
+READERS = [a2s.read_info, a2s.read_players, quake3.read_status, teeworlds.read_info]
+HEADS = [INFO, b"I", b"D", PLAYERS, STATUS, STATUS[:20], b"\x21" + bytes(8) + OUT_OF_BAND + b"inf3"]
+
+
+@given(st.sampled_from(READERS), st.sampled_from(HEADS), st.integers(0, 60), st.binary(max_size=200))
+def test_no_packet_breaks_a_reader(reader, head: bytes, cut: int, tail: bytes) -> None:
+    for packet in (head[: len(head) - cut] + tail, head + tail, tail):
+        try:
+            answer = reader(packet)
+        except MalformedError:
+            continue
+        players = answer.list if isinstance(answer, QueryResult) else answer
+        if isinstance(answer, QueryResult):
+            json.dumps(answer.as_dict(), allow_nan=False).encode()
+            assert answer.players >= 0 and 0 <= answer.max_players <= 9999
+        assert len(players) <= 255
+        assert all(len(player.name) <= TEXT and (player.name.isprintable() or not player.name) for player in players)

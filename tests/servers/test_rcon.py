@@ -1,0 +1,159 @@
+"""Remote consoles: long answers, wrong passwords, silence and nonsense, and a password that shows nowhere."""
+
+import asyncio
+import contextlib
+import logging
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from servers import games, rcon
+from tests.games_cache import SECRET, running
+from tests.stack import wait_for
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def command(running_game, text: str, secret: str = SECRET) -> str:  # type: ignore[no-untyped-def]
+    call = rcon.command(running_game.game, "127.0.0.1", running_game.ports, secret, text)
+    return asyncio.run(call)
+
+
+def answers(running_game) -> bool:  # type: ignore[no-untyped-def]
+    try:
+        return bool(command(running_game, "status"))
+    except rcon.RconError:
+        return False
+
+
+@contextlib.asynccontextmanager
+async def peer(serve: Serve) -> AsyncIterator[dict[str, int]]:
+    """A TCP server that talks as `serve` does; gives the ports of a game whose console it is."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield {"game": port, "console": port}
+
+
+@pytest.fixture(scope="module")
+def practice():
+    with running("practice", simulated_players=4) as started:
+        wait_for(lambda: answers(started), seconds=30, what="the practice game's console")
+        yield started
+
+
+def test_an_answer_of_several_packets_arrives_whole(practice) -> None:
+    answer = command(practice, "cvarlist")
+    assert len(answer) > 3 * 4096
+    assert answer.startswith("cvar list\n") and answer.endswith(" total convars/concommands\n")
+
+
+def test_the_practice_game_answers_as_a_source_server(practice) -> None:
+    assert "map     : c1m1_hotel" in command(practice, "status")
+    assert command(practice, "changelevel c5m1_waterfront") == "\n"
+    assert "map     : c5m1_waterfront" in command(practice, "status")
+    assert "not found" in command(practice, "changelevel ../../etc")
+    assert command(practice, "sv_tags") == '"sv_tags" = "practice,left4me"\n'
+    assert SECRET not in command(practice, "rcon_password") + command(practice, "cvarlist")
+    assert "Unknown command" in command(practice, "rm -rf /")
+    assert command(practice, "say hello") == "\n"
+    assert "Console: hello" in practice.output
+
+
+def test_a_player_is_kicked_by_userid(practice) -> None:
+    wait_for(lambda: "[demo]" in command(practice, "users"), seconds=30, what="somebody playing")
+    userid = command(practice, "users").splitlines()[1].split(":")[0]
+    assert command(practice, f"kickid {userid} be nice").startswith("Kicked [demo]")
+    assert "be nice" in practice.output
+
+
+def test_a_wrong_password_is_its_own_error_and_shows_nowhere(practice, caplog) -> None:
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(rcon.RconDenied) as caught:
+        command(practice, "status", secret="guessed-password")
+    shown = [str(caught.value), repr(caught.value.__context__), caplog.text, practice.output]
+    assert not any("guessed-password" in text for text in shown)
+
+
+def test_the_practice_game_survives_malformed_packets(practice) -> None:
+    @settings(max_examples=60, deadline=None)
+    @given(
+        st.binary(max_size=300),
+        st.sampled_from([b"", b"\xff" * 4, b"\xff\xff\xff\xffT", struct.pack("<lll", 12, 1, 3)]),
+    )
+    def throw(noise: bytes, head: bytes) -> None:
+        async def both() -> None:
+            loop = asyncio.get_running_loop()
+            udp, _ = await loop.create_datagram_endpoint(
+                asyncio.DatagramProtocol, remote_addr=("127.0.0.1", practice.ports["game"])
+            )
+            udp.sendto(head + noise)
+            udp.close()
+            _, tcp = await asyncio.open_connection("127.0.0.1", practice.ports["game"])
+            tcp.write(head + noise)
+            tcp.close()
+
+        asyncio.run(both())
+
+    throw()
+    assert "hostname" in command(practice, "status")
+    assert "Traceback" not in practice.output
+
+
+async def test_a_silent_console_ends_in_time() -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async with peer(silent) as ports:
+        for slug in ("practice", "teeworlds"):
+            with pytest.raises(rcon.RconError, match=r"did not answer within 0\.2 seconds\. Try again"):
+                await rcon.command(games.get(slug), "127.0.0.1", ports, SECRET, "status", timeout=0.2)
+
+
+@pytest.mark.parametrize("slug", ["practice", "teeworlds"])
+@pytest.mark.parametrize(
+    "sent", [b"", b"\xff" * 40, b"\0" * 40, struct.pack("<l", 2**31 - 1), b"x" * 200_000, b"Enter password:\n"]
+)
+async def test_nonsense_from_the_game_is_an_error_in_a_sentence(slug: str, sent: bytes) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        await writer.drain()
+
+    async with peer(talk) as ports:
+        with pytest.raises(rcon.RconError) as caught:
+            await rcon.command(games.get(slug), "127.0.0.1", ports, SECRET, "status", timeout=2)
+        assert str(caught.value).endswith(".")
+        assert SECRET not in str(caught.value)
+
+
+async def test_an_endless_answer_is_cut_at_64_kib() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(struct.pack("<lll", 10, 1, 2) + b"\0\0")
+        while True:
+            writer.write(struct.pack("<lll", 4010, 2, 0) + b"x" * 4000 + b"\0\0")
+            await writer.drain()
+
+    async with peer(endless) as ports:
+        answer = await rcon.command(games.get("practice"), "127.0.0.1", ports, SECRET, "status")
+        assert len(answer) == 64 * 1024
+
+
+async def test_nobody_listening_is_told() -> None:
+    async with peer(lambda reader, writer: asyncio.sleep(0)) as ports:
+        pass
+    with pytest.raises(rcon.RconError, match="cannot be reached"):
+        await rcon.command(games.get("practice"), "127.0.0.1", ports, SECRET, "status")
+
+
+async def test_a_command_of_two_lines_is_not_sent() -> None:
+    with pytest.raises(rcon.RconError, match="one line"):
+        await rcon.command(games.get("practice"), "127.0.0.1", {"game": 1}, SECRET, "say hi\nquit")
