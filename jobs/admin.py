@@ -18,8 +18,8 @@ from jobs.pages import member
 LABELS = {"running": "info", "succeeded": "success", "failed": "danger", "lost": "danger", "cancelled": "warning"}
 
 
-class JobError(Exception):
-    """An action that this job does not allow."""
+class NotCancellable(Exception):
+    """The job has ended, or is ending."""
 
 
 @admin.register(Job)
@@ -53,10 +53,10 @@ class JobAdmin(ReadOnlyAdmin):
     def live(self, job: Job) -> str:
         return format_html('<a class="underline" href="{}">Follow</a>', self.view_on_site(job))
 
-    @Confirmed("Cancel", "A queued job ends at once. A running one is asked to stop, then stopped hard.", (JobError,))
+    @Confirmed("Cancel", "A queued job ends at once. A running one is asked to stop, then stopped hard.", (NotCancellable,))
     def cancel(self, request: HttpRequest, job: Job) -> str:
         if not services.cancel(job=job, by=member(request)):
-            raise JobError(f"“{job}” has ended already, or was asked to stop before.")
+            raise NotCancellable(f"“{job}” has ended already, or was asked to stop before.")
         return f"“{job}” is cancelled."
 
     @Confirmed("Retry", "Each is done again by a new job.", (services.NotRetryable,))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
@@ -39,7 +39,7 @@ SCHEMA: dict[str, Any] = {
 
 def responses(path: str, method: str, has_body: bool) -> dict[int, Any]:
     """The errors an operation may answer with, as OpenAPI describes them."""
-    statuses = {401, 422, 429} | ({400} if has_body else set()) | ({403, 404} if "{" in path else set())
+    statuses = {401, 422, 429} | ({400, 413} if has_body else set()) | ({403, 404} if "{" in path else set())
     statuses |= {409} if method != "get" else set()
     statuses |= {504} if path.endswith("/command") else set()
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -105,6 +105,7 @@ def install(api: NinjaAPI) -> None:
         AuthenticationError: lambda request, error: problem(
             401, "Send a token that is valid: `Authorization: Bearer l4m_…`."
         ),
+        RequestDataTooBig: lambda request, error: problem(413, "The body is too large. Send less than 2 MB."),
         Throttled: _throttled,
         HttpError: _http_error,
         ValidationError: _invalid,

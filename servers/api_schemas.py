@@ -92,7 +92,7 @@ class NewServer(Schema):
     """What a new server is made from."""
 
     name: str = Field(max_length=200, description="Small letters, digits and hyphens; part of its address here.")
-    blueprint: str = Field(max_length=63, description="A blueprint's slug.")
+    blueprint: str = Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$", description="A blueprint's slug.")
     settings: Settings = {}
 
 
