@@ -77,6 +77,7 @@ class Shown:
 
     @property
     def is_crashed(self) -> bool:
+        """It ended by itself: for good, or to be started again in a moment."""
         return not self.job and self.server.unit in (Server.Unit.CRASHED, Server.Unit.RESTARTING)
 
     @property

@@ -36,9 +36,9 @@ def record(by: "User | None", server: Server, action: str, **detail: Any) -> Non
 
 
 def tell_users(*users: "int | User") -> None:
-    """The set of servers these users see changed."""
+    """The set of servers these users see changed, and with it what moderators see."""
     numbers = {user if isinstance(user, int) else user.pk for user in users}
-    events.publish(*(f"user:{number}" for number in sorted(numbers)))
+    events.publish("servers", *(f"user:{number}" for number in sorted(numbers)))
 
 
 def supersede(server: Server, kinds: Collection[str], states: Collection[str], *, by: "User | None") -> None:

@@ -96,7 +96,7 @@ def test_a_running_servers_card_has_its_players_and_map(client: Client, alice: U
     Server.objects.filter(pk=server.pk).update(unit="running", query=answer)
     client.force_login(alice)
     shown = page(client)
-    assert "3<small>/8</small>" in shown
+    assert "3<small>/8 players</small>" in shown
     assert "&lt;b&gt;town&lt;/b&gt;" in shown
 
 

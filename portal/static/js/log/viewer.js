@@ -11,6 +11,7 @@ const MOST_ROWS = 1_000_000; // browsers cannot scroll much further than that ma
 const END_WITHIN = 6; // pixels
 
 const CLOSED = {
+  1013: ["The portal is busy. Trying again in a moment…", true],
   4401: ["You are signed out. Sign in again to go on watching.", false],
   4403: ["You may no longer see this log. Ask the server’s owner for the right to.", false],
   4404: ["This log is gone; it may have been deleted.", false],
