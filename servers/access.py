@@ -119,7 +119,8 @@ class FeedPolicy:
         subjects |= {f"installation:{node}:{game}" for node in nodes for game in games.all_games()}
         jobs = Job.objects.active().values_list("pk", "subject")
         seen = {f"job:{pk}" for pk, subject in jobs if user.is_staff or subject in subjects}
-        return subjects | seen | {f"user:{user.pk}"}
+        everybodys = {"servers"} if user.is_staff else set()
+        return subjects | seen | everybodys | {f"user:{user.pk}"}
 
 
 def _given(users: set[int], servers: set[int]) -> dict[tuple[int, int], frozenset[Right]]:
