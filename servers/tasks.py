@@ -21,9 +21,7 @@ from servers.services.deletion import DELETE, PURGE, RESTORE
 from servers.services.installations import INSTALL, folder
 from servers.services.power import RESTART, START, STOP
 
-LEAST_FREE = 200 * 2**20  # bytes; a game that cannot write its log fails in ways nobody understands
 WAIT_FOR_NAMESAKE = 60  # seconds
-MEBIBYTE = 2**20
 
 
 @job_kind(START, time_limit=300)
@@ -86,7 +84,6 @@ def clone(run: Run, server: int, source: int) -> None:
         if into.exists() or not files.exists():
             run.log(f"{origin.name} has no files of its own to copy." if not into.exists() else "The files are there.")
             return
-        _refuse_full_disk(run)
         partial = into.with_name("upper.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +137,6 @@ def _launch(run: Run, server: Server) -> None:
     if server.put_away_at:
         raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")
     _wait_for_namesake(run, server)
-    _refuse_full_disk(run)
     installation = _current_installation(server)
     spec = _spec(server, installation)
     services.use_installation(server=server, installation=installation)
@@ -205,16 +201,6 @@ def _wait_for_namesake(run: Run, server: Server) -> None:
                 "Ask a moderator to retry the job that deletes it, then start this one again."
             )
         time.sleep(0.2)
-
-
-def _refuse_full_disk(run: Run) -> None:
-    Path(settings.STATE_DIR).mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(settings.STATE_DIR).free
-    if free < LEAST_FREE:
-        raise JobError(
-            f"The machine's disk is full: {free // MEBIBYTE} MiB are free, {LEAST_FREE // MEBIBYTE} MiB are needed. "
-            "Delete files or servers you no longer need, or ask an admin to make room."
-        )
 
 
 def _own_files(name: str) -> Path:

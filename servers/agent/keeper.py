@@ -51,6 +51,7 @@ class Agent:
             while not self._stopping.is_set():
                 self._hold()
         finally:
+            self._stopping.set()
             for loop in loops:
                 loop.stop()
             for thread in (*loops, reaping):

@@ -7,7 +7,10 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from django.db import DatabaseError, InterfaceError
+
 from jobs import streams
+from jobs.models import Stream
 from servers import services
 from servers.agent.revival import Revival
 from servers.models import Node, Server
@@ -16,8 +19,10 @@ from servers.runtime.base import UnitState
 
 log = logging.getLogger(__name__)
 STATES_EVERY = 0.5  # seconds; at once when a server's topic was published
+ATTENTION = 5.0  # seconds after that in which a server on its way is looked at in every step
 AFTERGLOW = 5.0  # seconds a console is still read after its game was last seen alive
-BATCH = 1000  # lines read at once, of one server
+BATCH, BATCHES = 1000, 5  # lines read at once of one server, and how often before it is the next one's turn
+UNREADABLE_PAUSE = 30.0  # seconds
 LAST_LINES = 3
 DETAIL_LENGTH = 300
 
@@ -29,7 +34,12 @@ class _Seen:
     server: Server
     state: UnitState | None = None
     cursor: str | None = None  # None: ask the database how far the console was read
+    read_from: float = 0.0
     read_until: float = field(default_factory=lambda: time.monotonic() + AFTERGLOW)
+
+
+def _is_on_its_way(seen: _Seen) -> bool:
+    return (seen.server.desired == Server.Desired.RUN) != (seen.server.unit == Server.Unit.RUNNING)
 
 
 class Watch:
@@ -40,19 +50,21 @@ class Watch:
         self.runtime = get_runtime()
         self.revival = Revival()
         self._seen: dict[int, _Seen] = {}
-        self._next_look = 0.0
+        self._next_look = self._attentive_until = 0.0
         self.runtime.follow(self.look_again)
 
     def look_again(self) -> None:
-        self._next_look = 0.0
+        self._next_look, self._attentive_until = 0.0, time.monotonic() + ATTENTION
 
     def step(self) -> None:
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + STATES_EVERY
             self._look()
+            if time.monotonic() < self._attentive_until and any(map(_is_on_its_way, self._seen.values())):
+                self._next_look = 0.0
         for seen in self._seen.values():
-            if time.monotonic() < seen.read_until:
-                self._read_console(seen)
+            if seen.read_from <= time.monotonic() < seen.read_until:
+                self._try_console(seen)
 
     def _look(self) -> None:
         servers = self._servers()
@@ -74,7 +86,7 @@ class Watch:
         return list(Server.objects.present().filter(node=self.node).exclude(name__in=leaving.values("name")))
 
     def _changed(self, seen: _Seen, state: UnitState) -> None:
-        self._read_console(seen)
+        self._try_console(seen)
         server, detail = seen.server, state.detail
         if state.unit == "crashed":
             detail = self._with_last_lines(server, detail)
@@ -84,21 +96,31 @@ class Watch:
         seen.state = state
 
     def _with_last_lines(self, server: Server, detail: str) -> str:
-        stream = type(server.console).objects.get(pk=server.console_id)
+        stream = Stream.objects.get(pk=server.console_id)
         lines = streams.read(stream.pk, after=max(0, stream.last_seq - LAST_LINES), limit=LAST_LINES)
         return " · ".join([detail, *(text for _, _, text in lines)])
 
+    def _try_console(self, seen: _Seen) -> None:
+        """One server's unreadable console must not keep the others from being read."""
+        try:
+            self._read_console(seen)
+        except (DatabaseError, InterfaceError):
+            raise
+        except Exception:
+            log.exception("The console of %s cannot be read", seen.server.name)
+            seen.read_from = time.monotonic() + UNREADABLE_PAUSE
+
     def _read_console(self, seen: _Seen) -> None:
-        """Store what is new. After any failure the cursor is asked of the database again: it may have been saved."""
+        """Store what is new, up to a bound. After a failure the cursor is asked of the database: it may be saved."""
         server, cursor = seen.server, seen.cursor
         seen.cursor = None
         if cursor is None:
-            cursor = type(server.console).objects.values_list("cursor", flat=True).get(pk=server.console_id)
-        while True:
+            cursor = Stream.objects.values_list("cursor", flat=True).get(pk=server.console_id)
+        for _ in range(BATCHES):
             lines, after = self.runtime.read_console(server.name, cursor, BATCH)
             if after != cursor:
                 cleaned = [
-                    piece for line in lines for piece in streams.clean(services.hide_secrets(server, line)) or [""]
+                    text for line in lines for text in streams.clean(services.hide_secrets(server, line)) or [""]
                 ]
                 streams.append(server.console_id, cleaned, cursor=after)
                 cursor = after

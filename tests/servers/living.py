@@ -1,7 +1,10 @@
 """The portal's real processes with real games: fixtures (taken up by conftest.py) and what such tests wait for."""
 
+import random
 import shutil
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,7 @@ run = {{ argv = ["{{python}}", "-u", "game.py"], stop_signal = "SIGTERM", stop_a
 ports = [{{ name = "game", protocol = "udp", from = {port}, to = {port} }}]
 {query}
 """
+PORTS = 30
 QUERY = 'query = { protocol = "source" }'
 
 
@@ -49,10 +53,21 @@ def ports_of_our_own(folder: Path) -> Path:
     """A folder with the practice game's definition, its ports such as nothing else on this machine uses."""
     folder.mkdir()
     text = Path(django_settings.BASE_DIR, "servers/games/practice.toml").read_text()
-    first = free_port()
-    ours = text.replace("from = 27015", f"from = {first}").replace("to = 27114", f"to = {min(first + 50, 65535)}")
+    first = next(first for first in (random.randrange(20_000, 32_000) for _ in range(100)) if _are_free(first))
+    ours = text.replace("from = 27015", f"from = {first}").replace("to = 27114", f"to = {first + PORTS - 1}")
     (folder / "practice.toml").write_text(ours)
     return folder
+
+
+def _are_free(first: int) -> bool:
+    with ExitStack() as sockets:
+        try:
+            for port in range(first, first + PORTS):
+                for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+                    sockets.enter_context(socket.socket(socket.AF_INET, kind)).bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
 
 
 @pytest.fixture

@@ -71,8 +71,8 @@ def test_the_agent_beats_and_a_second_one_refuses(portal, practice, node):
     portal.start("agent")
     wait_for(lambda: Node.objects.get().agent_seen_at, what="a heartbeat")
     second = portal.start("agent", name="second")
-    assert second.wait(20) == 1
+    assert second.wait(40) == 1
     assert "An agent of the node local runs already" in (portal.folder / "second.log").read_text()
     first = portal.processes["agent"]
     first.send_signal(signal.SIGTERM)
-    assert first.wait(10) == 0
+    assert first.wait(30) == 0
