@@ -1,9 +1,11 @@
 """Definitions: those that come with the portal hold, and a bad one is told as file, line, key and mend."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from servers import games
@@ -167,3 +169,13 @@ def test_the_command_checks_a_file_before_it_is_put_in_place(tmp_path: Path, cap
     path.write_text(GOOD)
     call_command("games", str(path))
     assert "mine" in capsys.readouterr().out
+
+
+def test_the_worked_example_in_the_documentation_is_usable(tmp_path: Path) -> None:
+    (example,) = re.findall(
+        r"```toml\n(.*?)```", (Path(settings.BASE_DIR) / "docs" / "games.md").read_text(), re.DOTALL
+    )
+    path = tmp_path / "armagetronad.toml"
+    path.write_text(example)
+    rendered = load(path).render(settings={"hostname": "a; b"}, secrets={}, ports={"game": 4534}, name="x", merged="/m")
+    assert rendered.files["home/var/autoexec.cfg"].startswith(b"SERVER_NAME a; b\nSERVER_PORT 4534\n")

@@ -93,7 +93,7 @@ async def test_quake_3_counts_who_has_no_ping_as_a_bot_and_strips_colours() -> N
         (lambda request: [b"\xff" * 1400], "not understood"),
         (lambda request: [], "did not answer within 0.3 seconds"),
         (lambda request: [OUT_OF_BAND + b"A" + b"\0" * 4] * 9, "not understood"),
-        (lambda request: [struct.pack("<lLBBH", -2, 1, 99, i, 1) + bytes(1300) for i in range(99)], "(not unders|within)"),
+        (lambda request: [struct.pack("<lLBBH", -2, 1, 99, i, 1) + bytes(1300) for i in range(99)], "unders|within"),
     ],
     ids=["short", "noise", "silence", "challenges", "flood"],
 )  # fmt: skip
