@@ -13,11 +13,11 @@ from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
 from jobs.api import router as jobs_router
+from jobs.pages import member
 from portal import api_errors, tokens
 from portal.models import User
 from servers.api import router as servers_router
 
-PREFIX = "/api/v1"
 DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
 it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
 202 with the number of a job to follow. Errors are `application/problem+json`."""
@@ -97,8 +97,7 @@ api.add_router("", jobs_router)
 @api.get("/me", response=MeOut, tags=["me"], summary="Who you are")
 def read_me(request: HttpRequest) -> User:
     """The user whose token this is."""
-    assert isinstance(request.user, User)  # TokenAuth put it there
-    return request.user
+    return member(request)
 
 
 def unknown(request: HttpRequest, rest: str) -> HttpResponse:

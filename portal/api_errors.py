@@ -83,7 +83,7 @@ def _refused(request: HttpRequest, error: refusals.ServerError) -> HttpResponse:
 
 
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return problem(error.status_code, error.message)
+    return problem(error.status_code, f"{error.message.rstrip('.')}.")
 
 
 def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:

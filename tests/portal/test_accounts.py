@@ -1,6 +1,9 @@
 """Signing in and out, and the password: what is let through, what is told, and what ends."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -153,6 +156,21 @@ def test_pages_cannot_be_framed_and_cookies_are_kept_from_scripts(client: Client
     cookie = answer.cookies[settings.SESSION_COOKIE_NAME]
     assert cookie["httponly"]
     assert cookie["samesite"] == "Lax"
+
+
+def test_over_https_cookies_are_for_https_alone() -> None:
+    names = "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_HSTS_SECONDS"
+    asked = f"from portal import settings as s; print(*(bool(getattr(s, name)) for name in {names}))"
+    for https, expected in (("1", "True True True"), ("0", "False False False")):
+        run = subprocess.run(
+            [sys.executable, "-c", asked],
+            cwd=settings.BASE_DIR,
+            env=os.environ | {"LEFT4ME_HTTPS": https},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert run.stdout.strip() == expected, run.stderr
 
 
 @pytest.mark.parametrize("name", ["a", "-dash", "two words", "x" * 31, "naïve", "tab\t", "line\n", "a/b", ""])
