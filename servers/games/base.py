@@ -25,7 +25,7 @@ class Model(BaseModel):
         if not isinstance(data, dict):
             return data
         known = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in data.keys() - set(known):
+        for key in sorted(data.keys() - set(known)):
             near = get_close_matches(str(key), known, 1)
             mend = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}."
             raise fail((key,), f"is not a known key; {mend}")

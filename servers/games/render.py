@@ -1,7 +1,7 @@
 """From a definition, chosen settings, secrets and ports to what the runtime starts: arguments and config files."""
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +51,20 @@ class _Values:
         except KeyError:
             raise RenderError(f"The server has no {kind} {key}. Save its settings again.") from None
 
-    def written(self, kind: str, key: str, syntax: Syntax) -> str:
-        try:
-            return write(self(kind, key), syntax)
-        except RefusedError as error:
-            raise RenderError(f"The {kind} {key} {error}") from None
+    def written(self, syntax: Syntax) -> Callable[[str, str], str]:
+        """The same, each as `syntax` has it."""
+
+        def answer(kind: str, key: str) -> str:
+            try:
+                return write(self(kind, key), syntax)
+            except RefusedError as error:
+                raise RenderError(f"The {kind} {key} {error}") from None
+
+        return answer
+
+    def argument(self, kind: str, key: str) -> str:
+        """As an argument: a member's choice is checked, what the portal itself supplies may be any text."""
+        return self.written(Syntax.ARGV)(kind, key) if kind == "setting" else self(kind, key)
 
 
 def render(
@@ -63,23 +72,15 @@ def render(
 ) -> Rendered:
     """`texts` are cleaned settings as the game spells them; `own` are the values of the plain placeholders."""
     values = _Values(texts, secrets, ports, own)
-
-    def argument(kind: str, key: str) -> str:
-        return values.written(kind, key, Syntax.ARGV) if kind in ("setting", "secret") else values(kind, key)
-
     files = {}
     for file in game.files:
-        lines = [placeholders.substitute(line, _in(values, Syntax(file.syntax))) for line in file.lines]
+        lines = [placeholders.substitute(line, values.written(Syntax(file.syntax))) for line in file.lines]
         files[file.path] = "".join(f"{line}\n" for line in lines).encode()
     run = game.run
     return Rendered(
-        argv=tuple(placeholders.substitute(element, argument) for element in run.argv),
+        argv=tuple(placeholders.substitute(element, values.argument) for element in run.argv),
         environment={name: placeholders.substitute(text, values) for name, text in run.environment.items()},
         workdir=run.workdir,
         files=files,
         stop=Stop(signal.Signals[run.stop_signal], run.stop_after, run.kill_after),
     )
-
-
-def _in(values: _Values, syntax: Syntax) -> Any:
-    return lambda kind, key: values.written(kind, key, syntax)

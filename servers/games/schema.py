@@ -243,6 +243,8 @@ class Game(Model):
                 shown = f"{{{kind}.{key}}}" if key else f"{{{kind}}}"
                 if (kind, key) not in known:
                     raise fail(path, f"{shown} is not a known placeholder")
+                if kind == "secret" and syntax is Syntax.ARGV:
+                    raise fail(path, f"{shown} would be seen in the list of processes: put it into a file")
                 if needs_whole_word(syntax) and not alone:
                     raise fail(path, f"{shown} becomes a quoted word here: put blanks around it, and no quotes")
         for name, template in self.run.environment.items():

@@ -135,6 +135,7 @@ def test_a_later_folder_that_does_not_exist_is_no_trouble(settings, tmp_path: Pa
         ("[run]", "[run]\nstop_signal = 'KILL'", "/mine.toml:11: run.stop_signal 'KILL' is not a signal"),
         ('path = "mine.cfg"', 'path = "/etc/passwd"', "/mine.toml:39: files[0].path '/etc/passwd' has to"),
         ("{port.game}", "{port.gmae}", "/mine.toml:11: run.argv[1] {port.gmae} is not a known placeholder"),
+        ("{port.game}", "{secret.rcon}", "/mine.toml:11: run.argv[1] {secret.rcon} would be seen in the list"),
         ("title {setting.title}", 'title \\"{setting.title}\\"', "files[0].lines[0] {setting.title} becomes a"),
         ('secret = "rcon"', 'secret = "recon"', "/mine.toml:24: console.secret 'recon' is not listed in secrets"),
         ('[query]\n', '[query]\nport = "qeury"\n', "/mine.toml:20: query.port 'qeury' is not one of the ports: game"),
