@@ -7,11 +7,10 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery, Value
-from django.db.models.functions import Cast, Concat, JSONObject
+from django.db.models import Q
 from django.utils import timezone
 
-from jobs.models import Job, Stream
+from jobs.models import Stream
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -114,21 +113,6 @@ class ServerQuerySet(models.QuerySet["Server"]):
         """Servers the user owns or was given rights on; for staff fewer than they may view."""
         member = Q(pk__in=Membership.objects.filter(user=user, rights__contains=[Right.VIEW]).values("server"))
         return self.present().filter(Q(owner=user) | member)
-
-    def for_list(self) -> Self:
-        """With all that cards and rows show, in three queries however many there are.
-
-        `server.latest_job` is a dict (id, kind, title, state, progress, error) or None.
-        """
-        jobs = Job.objects.filter(subject=Concat(Value("server:"), Cast(OuterRef("pk"), models.CharField())))
-        latest = jobs.order_by("-pk").values(
-            found=JSONObject(id="pk", kind="kind", title="title", state="state", progress="progress", error="error")
-        )
-        return (
-            self.select_related("owner", "node", "blueprint", "installation")
-            .prefetch_related("ports", "memberships")
-            .annotate(latest_job=Subquery(latest[:1]))
-        )
 
 
 class Server(models.Model):
