@@ -53,7 +53,9 @@ class JobAdmin(ReadOnlyAdmin):
     def live(self, job: Job) -> str:
         return format_html('<a class="underline" href="{}">Follow</a>', self.view_on_site(job))
 
-    @Confirmed("Cancel", "A queued job ends at once. A running one is asked to stop, then stopped hard.", (NotCancellable,))
+    @Confirmed(
+        "Cancel", "A queued job ends at once. A running one is asked to stop, then stopped hard.", (NotCancellable,)
+    )
     def cancel(self, request: HttpRequest, job: Job) -> str:
         if not services.cancel(job=job, by=member(request)):
             raise NotCancellable(f"“{job}” has ended already, or was asked to stop before.")
