@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-from django.db import connections
+from django.db import connection, connections
 from django_q.cluster import Sentinel as QSentinel
 from django_q.worker import worker as work
 
@@ -115,6 +115,8 @@ def _child(parent: int, target: Callable[..., None], *args: Any) -> None:
     # A handler that does nothing, since programs started from here would inherit SIG_IGN.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, _shut_down)
+    lease.session = connection.copy()
+    lease.session.inc_thread_sharing()
     target(*args)
 
 

@@ -15,10 +15,11 @@ import time
 from datetime import datetime
 from types import FrameType
 
-from django.db import DataError, Error, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, DataError, Error, connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from jobs import events, process, streams
-from jobs.locks import hold_job
+from jobs.locks import hold_job, release_job
 from jobs.models import Job, Stream
 from jobs.run import Cancelled, Ending, Run
 from jobs.transitions import end, topic
@@ -41,7 +42,10 @@ UPDATE jobs_job SET beat_at = now(), progress = COALESCE(%s, progress) WHERE id 
 RETURNING cancel_requested_at
 """
 log = logging.getLogger(__name__)
-shutting_down = False  # set by the worker's SIGTERM handler (jobs/cluster.py): running jobs have had their time
+# Set in a cluster's workers (jobs/cluster.py): running jobs have had their time; and the session that the leases of
+# one worker use in turn, since a new one for each job costs more than the rest of a short job.
+shutting_down = False
+session: BaseDatabaseWrapper | None = None
 
 
 class Lease(threading.Thread):
@@ -85,12 +89,15 @@ class Lease(threading.Thread):
             raise Cancelled
 
     def run(self) -> None:
+        if session:
+            connections[DEFAULT_DB_ALIAS] = session
         while not self._over:
             if self._finished.wait(TICK):
                 time.sleep(max(0.0, self._next_try - time.monotonic()))
             self._talk()
             self._supervise()
-        connection.close()
+        if not session:
+            connection.close()
 
     def _talk(self) -> None:
         """One round with the database; if it cannot be reached, the next one starts with a new connection."""
@@ -102,6 +109,8 @@ class Lease(threading.Thread):
             self._store()
             if self._result:
                 end(self.job, self._result.state, self._result.error)
+                if self._held:
+                    release_job(self.job.pk)
                 self._over = True
         except Error as error:
             log.warning("Job %s: no database, trying again: %s", self.job.pk, str(error).strip())
@@ -115,8 +124,9 @@ class Lease(threading.Thread):
     def _hold(self) -> None:
         """Take the job's lock again in each new session. It is not free until the server has dropped the old one."""
         if not self._held:
-            with connection.cursor() as db:
-                db.execute(KEEPALIVE)
+            if not connection.connection:
+                with connection.cursor() as db:
+                    db.execute(KEEPALIVE)
             self._held = hold_job(self.job.pk)
 
     def _beat(self) -> None:

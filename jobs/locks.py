@@ -24,6 +24,11 @@ def hold_job(job_id: int) -> bool:
     return _ask("SELECT pg_try_advisory_lock(%s, %s)", JOB, _number(job_id))
 
 
+def release_job(job_id: int) -> None:
+    """Let go of a held job before the session ends."""
+    _ask("SELECT pg_advisory_unlock(%s, %s)", JOB, _number(job_id))
+
+
 def job_is_held(job_id: int) -> bool:
     """Whether some session holds the job. If none does, none can until the present transaction ends."""
     return not _ask("SELECT pg_try_advisory_xact_lock(%s, %s)", JOB, _number(job_id))

@@ -4,7 +4,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 
@@ -55,16 +55,6 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def about(self, *subjects: str) -> Self:
         return self.filter(subject__in=subjects)
-
-    def ready(self) -> Self:
-        """Those that may start now: nothing older on the subject is unfinished, and `after` has succeeded."""
-        others = Job.objects.filter(subject=OuterRef("subject"))
-        return self.filter(
-            ~Exists(others.filter(state=Job.State.RUNNING)),
-            ~Exists(others.filter(state=Job.State.QUEUED, pk__lt=OuterRef("pk"))),
-            Q(after=None) | Exists(Job.objects.filter(pk=OuterRef("after"), state=Job.State.SUCCEEDED)),
-            state=Job.State.QUEUED,
-        )
 
 
 class Job(models.Model):

@@ -10,20 +10,22 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from django.db import Error, connection, transaction
-from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
-from django_q.models import OrmQ
 
 from jobs import streams
 from jobs.locks import elect_reaper, job_is_held, resign_reaper
 from jobs.models import Job
-from jobs.transitions import AFTER_FAILED, deliver, end
+from jobs.transitions import AFTER_FAILED, READY, deliver, end
 
 EVERY = 5.0  # seconds between two rounds
 TRIM_EVERY = 60.0
 LOST_AFTER = timedelta(seconds=30)  # above lease.ALARM: by then the process that ran the job has ended itself
 BATCH = 100
 LOST = "The worker that ran this was killed. Try again."
+_FORGOTTEN = f"""
+SELECT job.* FROM jobs_job AS job WHERE {READY}
+AND NOT EXISTS (SELECT FROM django_q_ormq AS delivery WHERE delivery.id = job.delivery) ORDER BY job.id LIMIT %s
+"""  # noqa: S608  constants only
 log = logging.getLogger(__name__)
 
 
@@ -77,8 +79,7 @@ def _end_followers() -> int:
 
 def _deliver_forgotten() -> int:
     """Jobs that could start but have no row in the queue, for whatever reason."""
-    rows = OrmQ.objects.filter(pk=OuterRef("delivery"))
-    forgotten = Job.objects.ready().exclude(Exists(rows)).order_by("pk")[:BATCH]
+    forgotten = list(Job.objects.raw(_FORGOTTEN, [BATCH]))
     for job in forgotten:
         deliver(job)
     return len(forgotten)

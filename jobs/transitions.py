@@ -6,19 +6,37 @@ A queue row says no more than “look at job 12”. A queued job without one has
 
 import uuid
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from django_q.models import OrmQ
 from django_q.signing import SignedPackage
 
 from jobs import events
 from jobs.broker import Broker
 from jobs.locks import lock_subject
-from jobs.models import Job, JobQuerySet
+from jobs.models import Job
 
 AFTER_FAILED = "It was to follow “{title}”, which did not succeed. Mend that, then start this again."
+
+# Every job passes here twice: as queryset expressions these took longer to compile than to run.
+# Ready: it may start now, since nothing older on its subject is unfinished and what it follows has succeeded.
+READY = """job.state = 'queued'
+AND NOT EXISTS (SELECT FROM jobs_job AS busy WHERE busy.subject = job.subject AND busy.state = 'running')
+AND NOT EXISTS (
+    SELECT FROM jobs_job AS older WHERE older.subject = job.subject AND older.state = 'queued' AND older.id < job.id)
+AND (job.after_id IS NULL OR 'succeeded' = (SELECT state FROM jobs_job AS first WHERE first.id = job.after_id))
+"""
+_CLAIM = f"""
+UPDATE jobs_job AS job SET state = 'running', started_at = now(), beat_at = now() WHERE job.id = %s AND {READY}
+"""  # noqa: S608  constants only
+# Followers, and the next of the subject unless a free row of the queue is there for it. A row in flight is not
+# enough: its delivery may have found the subject busy a moment ago.
+_WAITING = f"""
+SELECT job.id, job.node FROM jobs_job AS job WHERE job.after_id = %(job)s AND job.state = 'queued'
+UNION
+SELECT job.id, job.node FROM jobs_job AS job WHERE job.subject = %(subject)s AND {READY}
+AND NOT EXISTS (SELECT FROM django_q_ormq AS free WHERE free.id = job.delivery AND free.lock <= now())
+"""  # noqa: S608  constants only
 
 
 def claim(job_id: int) -> Job | None:
@@ -27,16 +45,18 @@ def claim(job_id: int) -> Job | None:
     The delivery is used up either way: the end of what stands in the way delivers again.
     """
     with transaction.atomic():
-        job = Job.objects.select_related("after").filter(pk=job_id, state=Job.State.QUEUED).first()
+        job = Job.objects.filter(pk=job_id, state=Job.State.QUEUED).first()
         if not job:
             return None
         lock_subject(job.subject)
-        OrmQ.objects.filter(pk__in=[job.delivery or 0]).delete()
+        _drop_delivery(job)
         if job.after and job.after.can_retry:
             end(job, Job.State.FAILED, AFTER_FAILED.format(title=job.after))
             return None
-        if not Job.objects.filter(pk=job_id).ready().update(state=Job.State.RUNNING, started_at=Now(), beat_at=Now()):
-            return None
+        with connection.cursor() as db:
+            db.execute(_CLAIM, [job.pk])
+            if not db.rowcount:
+                return None
         events.publish(job.subject, topic(job.pk))
     job.state = Job.State.RUNNING
     return job
@@ -49,19 +69,12 @@ def end(job: Job, state: Job.State, error: str = "") -> bool:
         was = Job.objects.filter(pk=job.pk, state=job.state)
         if not was.update(state=state, error=error, finished_at=Now()):
             return False
-        OrmQ.objects.filter(pk__in=[job.delivery or 0]).delete()
-        followers = Q(after=job, state=Job.State.QUEUED)
-        for waiting in Job.objects.filter(followers | Q(pk__in=undelivered(Job.objects.about(job.subject)))):
+        _drop_delivery(job)
+        for waiting in Job.objects.raw(_WAITING, {"job": job.pk, "subject": job.subject}):
             deliver(waiting)
         events.publish(job.subject, topic(job.pk))
     job.state = state
     return True
-
-
-def undelivered(jobs: JobQuerySet) -> JobQuerySet:
-    """Those of `jobs` that may start but have no free queue row. A row in flight does not count: it may be dropped."""
-    free = OrmQ.objects.filter(pk=OuterRef("delivery"), lock__lte=Now())
-    return jobs.ready().exclude(Exists(free))
 
 
 def deliver(job: Job) -> None:
@@ -83,3 +96,8 @@ def deliver(job: Job) -> None:
 
 def topic(job_id: int) -> str:
     return f"job:{job_id}"
+
+
+def _drop_delivery(job: Job) -> None:
+    with connection.cursor() as db:
+        db.execute("DELETE FROM django_q_ormq WHERE id = %s", [job.delivery])

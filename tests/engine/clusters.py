@@ -41,7 +41,7 @@ class Clusters(Stack):
 
 def ask(kind: str, subject: str = "thing:1", **options: Any) -> Job:
     """Enqueue `test.KIND` for this node."""
-    args = {name: options.pop(name) for name in set(options) & {"text", "lines", "seconds", "argv", "timeout"}}
+    args = {name: options.pop(name) for name in set(options) & {"text", "lines", "seconds", "argv", "timeout", "began"}}
     title = options.pop("title", f"{kind} {subject}")
     return enqueue(kind=f"test.{kind}", subject=subject, title=title, args=args, node="local", **options)
 
@@ -51,9 +51,12 @@ def state_of(job: Job) -> str:
 
 
 def wait_until(job: Job, *states: str, seconds: float = 20) -> Job:
-    """Wait until the job is in one of `states`; the job as it is then."""
-    wait_for(lambda: state_of(job) in states, seconds=seconds, what=f"job {job.pk} being {' or '.join(states)}")
-    return Job.objects.get(pk=job.pk)
+    """Wait until the job is in one of `states`, or over; the job as it is then."""
+    over = {*states, "succeeded", "failed", "cancelled", "lost"}
+    wait_for(lambda: state_of(job) in over, seconds=seconds, what=f"job {job.pk} being {' or '.join(states)}")
+    job = Job.objects.get(pk=job.pk)
+    assert job.state in states, f"{job.kind} is {job.state}: {job.error}"
+    return job
 
 
 def lines_of(job: Job) -> list[str]:

@@ -21,6 +21,16 @@ def say(run: Run, *, text: str) -> None:
     run.log(text)
 
 
+@job_kind("test.stamp")
+def stamp(run: Run, *, began: int) -> None:
+    run.log(str(since(began)))
+
+
+def since(began: int) -> float:
+    """Milliseconds since that reading of the monotonic clock, in nanoseconds, which all processes share."""
+    return (time.monotonic_ns() - began) / 1e6
+
+
 @job_kind("test.count")
 def count(run: Run, *, lines: int, seconds: float) -> None:
     """Numbered lines, evenly over `seconds`; well behaved."""

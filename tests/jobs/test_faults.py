@@ -61,8 +61,8 @@ def durable(transactional_db: None) -> None:
 def test_jobs_outlive_a_crash_of_postgresql_and_lose_no_line(clusters: Clusters) -> None:
     assert postgres
     clusters.start_cluster(workers=3)
-    jobs = [ask("witness", f"thing:{number}", lines=600, seconds=6) for number in range(2)]
-    jobs.append(ask("query", "thing:3", seconds=6))
+    jobs = [ask("witness", f"thing:{number}", lines=1000, seconds=20) for number in range(2)]
+    jobs.append(ask("query", "thing:3", seconds=20))
     waiting = ask("witness", "thing:1", lines=10, seconds=0.1)
     for job in jobs:
         wait_until(job, "running")
@@ -71,8 +71,8 @@ def test_jobs_outlive_a_crash_of_postgresql_and_lose_no_line(clusters: Clusters)
     postgres.restart(crash=True)
     for job in jobs:
         wait_until(job, "succeeded", seconds=60)
-    assert [len(lines_of(job)) for job in jobs] == [600, 600, 1]
-    assert [lines_of(job) == numbered(600) for job in jobs[:2]] == [True, True]
+    assert [len(lines_of(job)) for job in jobs] == [1000, 1000, 1]
+    assert [lines_of(job) == numbered(1000) for job in jobs[:2]] == [True, True]
     wait_until(waiting, "succeeded")
     wait_until(ask("say", text="and on"), "succeeded")
     assert never_together()
