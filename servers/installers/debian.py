@@ -88,8 +88,7 @@ def install(name: str, packages: Sequence[str], into: Path, run: Run) -> str:
             run.progress(80 * done / total)
         for number, package in enumerate(wanted, 1):
             run.check()
-            run.log(f"Unpacking {package.file}")
-            run.call(["dpkg-deb", "-x", apt.archives / package.file, into], timeout=UNPACK_SECONDS)
+            apt.unpack(package, into)
             run.progress(80 + 19 * number / len(wanted))
         apt.prune({package.file for package in wanted})
     if len(wanted) == 1:
@@ -176,6 +175,16 @@ class _Apt:
             raise InstallError(
                 f"{package.name} could not be downloaded; the lines above say why. Check the network and the disk, "
                 "then retry: what has arrived is kept."
+            )
+
+    def unpack(self, package: Package, into: Path) -> None:
+        self.run.log(f"Unpacking {package.file}")
+        command = ["dpkg-deb", "-x", self.archives / package.file, into]
+        if self.run.call(command, timeout=UNPACK_SECONDS, ok=range(256)):
+            free = shutil.disk_usage(into).free / 2**20
+            raise InstallError(
+                f"{package.name} could not be unpacked; the lines above say why. The machine's disk has {free:,.0f} MiB "
+                "free: ask an admin to make room if that is little, then retry."
             )
 
     def prune(self, used: set[str]) -> None:
