@@ -179,12 +179,12 @@ class _Apt:
 
     def unpack(self, package: Package, into: Path) -> None:
         self.run.log(f"Unpacking {package.file}")
-        command = ["dpkg-deb", "-x", self.archives / package.file, into]
+        command = ["dpkg-deb", "-x", str(self.archives / package.file), str(into)]
         if self.run.call(command, timeout=UNPACK_SECONDS, ok=range(256)):
             free = shutil.disk_usage(into).free / 2**20
             raise InstallError(
-                f"{package.name} could not be unpacked; the lines above say why. The machine's disk has {free:,.0f} MiB "
-                "free: ask an admin to make room if that is little, then retry."
+                f"{package.name} could not be unpacked; the lines above say why. The machine's disk has "
+                f"{free:,.0f} MiB free: ask an admin to make room if that is little, then retry."
             )
 
     def prune(self, used: set[str]) -> None:

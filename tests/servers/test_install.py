@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(state: Path, tmp_pa
     monkeypatch.setattr(debian, "SPARE_BYTES", -(2**40))  # as if somebody else took the room after the check
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", small], check=True)
     try:
-        with pytest.raises(installers.InstallError, match="could not be unpacked; .* disk has [01] MiB free"):
+        with pytest.raises(installers.InstallError, match=r"could not be unpacked; .* disk has [01] MiB free"):
             install(debian_game(*TEEWORLDS), small / "into")
         assert not list(small.iterdir())
     finally:
