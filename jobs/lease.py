@@ -91,13 +91,15 @@ class Lease(threading.Thread):
     def run(self) -> None:
         if session:
             connections[DEFAULT_DB_ALIAS] = session
-        while not self._over:
-            if self._finished.wait(TICK):
-                time.sleep(max(0.0, self._next_try - time.monotonic()))
-            self._talk()
-            self._supervise()
-        if not session:
-            connection.close()
+        try:
+            while not self._over:
+                if self._finished.wait(TICK):
+                    time.sleep(max(0.0, self._next_try - time.monotonic()))
+                self._talk()
+                self._supervise()
+        finally:
+            if not (session and self._over):  # after a fault of ours nobody may go on holding the job
+                connection.close()
 
     def _talk(self) -> None:
         """One round with the database; if it cannot be reached, the next one starts with a new connection."""
@@ -131,7 +133,8 @@ class Lease(threading.Thread):
 
     def _beat(self) -> None:
         percent, now = self.handle.percent, _now()
-        if now - self._beat_at < (BEAT if percent == self._percent else PROGRESS):
+        pause = BEAT if percent == self._percent else 0 if self._result else PROGRESS
+        if now - self._beat_at < pause:
             return
         with connection.cursor() as db:
             db.execute(BEAT_SQL, [percent, self.job.pk])

@@ -50,7 +50,7 @@ def state_of(job: Job) -> str:
     return str(Job.objects.values_list("state", flat=True).get(pk=job.pk))
 
 
-def wait_until(job: Job, *states: str, seconds: float = 20) -> Job:
+def wait_until(job: Job, *states: str, seconds: float = 40) -> Job:
     """Wait until the job is in one of `states`, or over; the job as it is then."""
     over = {*states, "succeeded", "failed", "cancelled", "lost"}
     wait_for(lambda: state_of(job) in over, seconds=seconds, what=f"job {job.pk} being {' or '.join(states)}")

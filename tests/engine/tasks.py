@@ -47,6 +47,12 @@ def witness(run: Run, *, lines: int, seconds: float) -> None:
         count(run, lines=lines, seconds=seconds)
 
 
+@job_kind("test.halfway")
+def halfway(run: Run) -> None:
+    for percent in (10, 50.5):
+        run.progress(percent)
+
+
 @job_kind("test.deaf")
 def deaf(run: Run) -> None:
     """Never asks whether it should stop, but an interrupt ends it."""

@@ -1,5 +1,6 @@
 """Enqueue, cancel, retry, follow, coalesce: what the services promise, and what the database then holds."""
 
+import psycopg
 import pytest
 from django.db import connection, transaction
 from django_q.models import OrmQ
@@ -157,6 +158,15 @@ def test_asking_a_running_job_to_stop_is_noted_once_in_its_log(alice: User) -> N
     assert services.cancel(job=job, by=alice)
     assert not services.cancel(job=job, by=alice)
     assert lines_of(job) == ["Cancel asked for by alice."]
+
+
+def test_every_change_of_state_is_told_under_the_subject_and_the_job() -> None:
+    with psycopg.connect(**connection.get_connection_params(), autocommit=True) as listener:
+        listener.execute("LISTEN left4me_events")
+        job = ask("say", "server:9", text="x")
+        run_job(job.pk)
+        told = [notify.payload for notify in listener.notifies(timeout=5, stop_after=6)]
+    assert sorted(told) == sorted(["server:9", f"job:{job.pk}"] * 3)
 
 
 def test_the_age_of_the_queue_is_that_of_its_oldest_free_row() -> None:

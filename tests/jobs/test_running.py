@@ -44,6 +44,10 @@ def test_a_job_runs_once_and_its_lines_are_in_its_stream() -> None:
     assert lines_of(job) == ["one", "two"]
 
 
+def test_the_last_progress_of_a_short_job_is_kept() -> None:
+    assert run(ask("halfway")).progress == 50
+
+
 def test_an_expected_failure_is_the_sentence_a_member_reads() -> None:
     ended = run(ask("refuse"))
     assert (ended.state, ended.error) == ("failed", "The disk is full. Delete something, then try again.")
