@@ -16,11 +16,11 @@ BLUEPRINTS = [
     },
     {
         "slug": "openarena", "name": "OpenArena · free for all", "game": "openarena",
-        "summary": "A fast arena shooter, with bots until friends come.", "settings": {},
+        "summary": "A fast arena shooter, with bots until friends come.", "settings": {"bots": 4},
     },
     {
         "slug": "teeworlds", "name": "Teeworlds · deathmatch", "game": "teeworlds",
-        "summary": "Small round creatures with hooks and grenades.", "settings": {},
+        "summary": "Small round creatures with hooks and grenades.", "settings": {"gametype": "dm"},
     },
     {
         "slug": "practice", "name": "Practice", "game": "practice",

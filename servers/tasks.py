@@ -9,10 +9,10 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from jobs.models import Job
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import games, installing, services
+from servers.errors import ServerError
 from servers.models import KEEP_DELETED, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
@@ -28,7 +28,7 @@ WAIT_FOR_NAMESAKE = 60  # seconds
 def start(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
-        if not _superseded(run, target, STOP, RESTART):
+        if not _is_superseded(run, target, Server.Desired.RUN, STOP, RESTART):
             _launch(run, target)
 
 
@@ -36,7 +36,7 @@ def start(run: Run, server: int) -> None:
 def stop(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
-        if not _superseded(run, target, START, RESTART):
+        if not _is_superseded(run, target, Server.Desired.STOP, START, RESTART):
             _halt(run, target)
 
 
@@ -44,7 +44,7 @@ def stop(run: Run, server: int) -> None:
 def restart(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
-        if not _superseded(run, target, STOP, START):
+        if not _is_superseded(run, target, Server.Desired.RUN, STOP):
             _halt(run, target)
             run.check()
             _launch(run, target)
@@ -110,7 +110,7 @@ def _explained() -> Iterator[None]:
     """Failures with a sentence for a member end the job with that sentence."""
     try:
         yield
-    except (RuntimeFailure, games.RenderError, games.SettingsError, games.UnknownGame) as error:
+    except (ServerError, RuntimeFailure, games.RenderError, games.SettingsError, games.UnknownGame) as error:
         raise JobError(str(error)) from error
 
 
@@ -121,18 +121,19 @@ def _present(number: int) -> Server:
     return target
 
 
-def _superseded(run: Run, server: Server, *kinds: str) -> bool:
+def _is_superseded(run: Run, server: Server, desired: Server.Desired, *kinds: str) -> bool:
     """Whether somebody pressed another button since: the last press wins, also over a job that is run again."""
-    newer = Job.objects.about(server.topic).filter(pk__gt=run.job_id, kind__in=kinds).exclude(state=Job.State.CANCELLED)
-    if latest := newer.order_by("pk").last():
-        run.log(f"“{latest.title}” was asked for since. Nothing to do here.")
-    return latest is not None
+    newer = services.take_up(server=server, job=run.job_id, desired=desired, unless=kinds)
+    if newer:
+        run.log(f"“{newer.title}” was asked for since. Nothing to do here.")
+    return newer is not None
 
 
 def _launch(run: Run, server: Server) -> None:
     runtime = get_runtime()
-    if runtime.states([server.name])[server.name].unit == "running":
-        run.log("It is running already.")
+    state = runtime.states([server.name])[server.name]
+    if state.unit in ("running", "restarting"):
+        run.log("It is running already." if state.unit == "running" else f"It is being restarted. {state.detail}")
         return
     if server.put_away_at:
         raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")

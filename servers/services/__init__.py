@@ -9,7 +9,7 @@ from servers.services.creation import clone_server, create_server, update_settin
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.installations import begin_build, fail_build, folder, install_game, promote, reuse_version
 from servers.services.observing import beat, record_query, record_unit, use_installation
-from servers.services.power import restart_server, start_server, stop_server, stop_servers_of
+from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.sharing import share_server, transfer_server, unshare_server
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "start_server",
     "stop_server",
     "stop_servers_of",
+    "take_up",
     "transfer_server",
     "unshare_server",
     "update_settings",

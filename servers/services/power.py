@@ -3,6 +3,7 @@
 The job that installs the game is asked for in a transaction before: one transaction locks one job subject only.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,19 @@ def stop_servers_of(*, by: "User | None", owner: "User") -> list[Job]:
             if not at_rest or Job.objects.active().about(fresh.topic).exists():
                 jobs.append(stop_server(by=by, server=fresh))
     return jobs
+
+
+def take_up(*, server: Server, job: int, desired: Server.Desired, unless: Collection[str]) -> Job | None:
+    """What a job does first: make its own wish the server's, as a retried one must, unless a newer job was asked for.
+
+    Returns the newest later job of the kinds `unless`: then nothing is to be done. Raises `ServerGone`.
+    """
+    with locked(server) as fresh:
+        later = Job.objects.about(fresh.topic).filter(pk__gt=job, kind__in=unless).exclude(state=Job.State.CANCELLED)
+        if newest := later.order_by("pk").last():
+            return newest
+        Server.objects.filter(pk=fresh.pk).update(desired=desired)
+    return None
 
 
 def _press(

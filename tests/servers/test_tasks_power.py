@@ -76,6 +76,17 @@ def test_a_job_retried_after_another_press_does_nothing(portal, practice, alice)
     assert state_of(practice).unit == "stopped"
 
 
+def test_a_failed_start_retried_after_a_stop_is_what_is_wanted(portal, practice, alice):
+    portal.start("cluster")
+    start = services.start_server(by=alice, server=practice)
+    settled(start)
+    settled(services.stop_server(by=alice, server=practice))
+    Job.objects.filter(pk=start.pk).update(state="failed")
+    assert settled(engine.retry(job=start, by=alice)) == "succeeded"
+    practice.refresh_from_db()
+    assert (practice.desired, state_of(practice).unit) == ("run", "running")
+
+
 def test_a_worker_killed_in_mid_start_can_be_followed_by_another_start(portal, practice, alice):
     portal.start("cluster")
     start = services.start_server(by=alice, server=practice)
