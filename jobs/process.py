@@ -59,14 +59,13 @@ def run(
     name = Path(argv[0]).name
     lines = _Lines(on_line)
     limit = time.monotonic() + timeout
-    with _started(argv, environment(env), cwd) as (popen, pidfd):
+    with contextlib.closing(lines), _started(argv, environment(env), cwd) as (popen, pidfd):
         assert popen.stdout
         os.set_blocking(popen.stdout.fileno(), False)
         while not _pump(popen.stdout.fileno(), pidfd, lines):
             check()
             if time.monotonic() > limit:
                 raise ProcessError(f"{name} did not finish within {timeout:.0f} seconds and was stopped. Try again.")
-    lines.close()
     return Finished(popen.returncode, "\n".join(lines.kept))
 
 
