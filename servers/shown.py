@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,11 @@ class Shown:
         if self.job:
             return "busy", BUSY_LABELS.get(self._kind, "Working")
         return UNIT_STATES[Server.Unit(self.server.unit)]
+
+    @property
+    def since(self) -> datetime:
+        """When that state began."""
+        return self.job.created_at if self.job else self.server.unit_at
 
     @property
     def detail(self) -> str:
@@ -131,7 +136,7 @@ class Shown:
         return bool(self.game and self.game.console)
 
     @property
-    def agent_silent_since(self) -> Any:
+    def agent_silent_since(self) -> datetime | None:
         """When the node's agent was last heard, if that is too long ago for the state to be trusted."""
         seen = self.server.node.agent_seen_at
         return seen if seen and timezone.now() - seen > AGENT_SILENT else None

@@ -29,7 +29,7 @@ CONSOLE = [
 
 def _seen(players: int, size: int, map_name: str) -> dict[str, object]:
     names = [
-        {"name": PLAYERS[n % len(PLAYERS)], "score": 31 - 3 * n, "duration": 4400 - 431 * n, "bot": n > 5}
+        {"name": PLAYERS[n % len(PLAYERS)], "score": 31 - 3 * n, "seconds": 4400 - 431 * n, "bot": n > 5}
         for n in range(players)
     ]
     return {

@@ -8,6 +8,7 @@ from django.db import connection
 from playwright.sync_api import Page, expect
 
 from jobs import streams
+from jobs.models import Stream
 from portal.models import User
 from servers.models import Server
 
@@ -124,3 +125,20 @@ def test_long_lines_wrap_and_the_place_is_kept(page: Page, server: Server) -> No
     )
     for (top, height), (following, _) in pairwise(tops):
         assert abs(top + height - following) < 1.5, "rows neither overlap nor leave holes"
+
+
+def test_lines_that_retention_took_are_told_and_the_rest_keeps_its_place(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    fill(server.console_id, 20_000)
+    Stream.objects.filter(pk=server.console_id).update(keep=5_000)
+    while streams.trim():
+        pass
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    log = page.locator("[data-log-view]")
+    expect(log).to_contain_text("019999 player")
+    log.focus()
+    page.keyboard.press("Home")
+    expect(log).to_contain_text("15,000 earlier lines are no longer kept")
+    expect(log).to_contain_text("015000 player")

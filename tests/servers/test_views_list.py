@@ -100,6 +100,16 @@ def test_a_running_servers_card_has_its_players_and_map(client: Client, alice: U
     assert "&lt;b&gt;town&lt;/b&gt;" in shown
 
 
+def test_the_players_table_shows_names_scores_and_times(client: Client, alice: User, server: Server) -> None:
+    players = [{"name": "<i>zoey</i>", "score": 0, "seconds": 4020.5}, {"name": "", "score": None, "seconds": None}]
+    answer = {"ok": True, "map": "x", "players": 2, "max_players": 8, "list": players}
+    Server.objects.filter(pk=server.pk).update(unit="running", query=answer)
+    client.force_login(alice)
+    shown = page(client, f"/servers/{server.name}/")
+    for cell in ("&lt;i&gt;zoey&lt;/i&gt;", ">0<", ">1 h 7 min<", "(joining)"):
+        assert cell in shown
+
+
 def test_join_is_there_for_running_steam_games_alone(client: Client, alice: User, server: Server) -> None:
     client.force_login(alice)
     Server.objects.filter(pk=server.pk).update(unit="running")

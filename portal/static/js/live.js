@@ -5,7 +5,7 @@ import { connect } from "./socket.js";
 import { toast } from "./toast.js";
 
 const BANNER_AFTER_MS = 2500;
-const busy = new WeakSet(); // being fetched now
+let busy = new WeakSet(); // being fetched now
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
 
 const topicElements = (topic) =>
@@ -87,6 +87,12 @@ function watchRequests() {
   body.addEventListener("changed", ({ detail }) => detail.topics.forEach(refreshTopic));
   document.addEventListener("focusout", () => setTimeout(refreshStale));
   document.addEventListener("visibilitychange", refreshStale);
+  // Brought back by “back” as it was left: what was being fetched then never arrived, and nothing said so.
+  addEventListener("pageshow", ({ persisted }) => {
+    if (!persisted) return;
+    busy = new WeakSet();
+    refreshAll();
+  });
 }
 
 // What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why.

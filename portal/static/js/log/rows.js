@@ -15,12 +15,17 @@ export class Rows {
     this.wraps = false;
   }
 
+  // Room above the first line for saying how many are missing.
+  get lead() {
+    return this.store.first > 1 ? this.heights.row : 0;
+  }
+
   top(seq) {
-    return this.heights.top(seq - this.base) - this.heights.top(this.store.first - this.base);
+    return this.lead + this.heights.top(seq - this.base) - this.heights.top(this.store.first - this.base);
   }
 
   seqAt(y) {
-    return this.base + this.heights.at(y + this.heights.top(this.store.first - this.base));
+    return this.base + this.heights.at(Math.max(0, y - this.lead) + this.heights.top(this.store.first - this.base));
   }
 
   // Shows the rows around the scroll position, of lines up to `last`; returns [from, to] as seen.
@@ -36,6 +41,7 @@ export class Rows {
         this.shown.delete(seq);
       }
     }
+    this.#tellMissing();
     for (let seq = from; seq <= to; seq++) this.#show(seq);
     if (this.wraps) this.#measure(from, to);
     for (const [seq, row] of this.shown) row.style.transform = `translateY(${this.top(seq)}px)`;
@@ -67,6 +73,17 @@ export class Rows {
     row.classList.toggle("current", seq === this.current);
     if (line) row.dataset.time = clock.format(line[0]);
     row.replaceChildren(...this.#text(line ? line[1] : line === null ? "(no longer kept)" : "…", Boolean(line)));
+  }
+
+  #tellMissing() {
+    if (!this.lead) return;
+    if (!this.missing) {
+      this.missing = document.createElement("div");
+      this.missing.className = "log-row absent";
+      this.space.prepend(this.missing);
+    }
+    const text = `${(this.store.first - 1).toLocaleString()} earlier lines are no longer kept`;
+    if (this.missing.textContent !== text) this.missing.textContent = text;
   }
 
   // In order of number, so that a selection over several rows reads as it looks.
