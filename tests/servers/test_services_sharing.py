@@ -73,11 +73,11 @@ def test_anybody_may_leave(bob, server, share):
 
 def test_a_right_taken_is_told_to_that_persons_sockets(alice, bob, server, heard):
     services.share_server(by=alice, server=server, user=bob, rights=[Right.CONSOLE])
-    assert heard() == {server.topic, f"user:{bob.pk}"}
+    assert heard() == {server.topic, "servers", f"user:{bob.pk}"}
     services.share_server(by=alice, server=server, user=bob, rights=[])
     assert f"access:user:{bob.pk}" in heard()
     services.unshare_server(by=alice, server=server, user=bob)
-    assert heard() == {server.topic, f"user:{bob.pk}", f"access:user:{bob.pk}"}
+    assert heard() == {server.topic, "servers", f"user:{bob.pk}", f"access:user:{bob.pk}"}
 
 
 def test_a_transfer_leaves_the_former_owner_nothing(alice, bob, server, share, heard):
