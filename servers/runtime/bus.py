@@ -64,19 +64,28 @@ class Bus:
     def reset_failed(self, unit: str) -> None:
         """Forget that it failed and how often it was started. Does nothing for a unit that is not loaded."""
         try:
-            self._do(self._call("ResetFailedUnit", "s", unit), CALL_SECONDS)
+            self.call("ResetFailedUnit", "s", unit)
         except Refused as error:
             if not error.error.endswith("NoSuchUnit"):
                 raise
 
     def kill(self, unit: str, number: int) -> None:
         """Signal every process of the unit."""
-        self._do(self._call("KillUnit", "ssi", unit, "all", number), CALL_SECONDS)
+        self.call("KillUnit", "ssi", unit, "all", number)
 
     def units(self, *patterns: str) -> dict[str, Unit]:
         """Loaded units whose name matches one of the patterns."""
-        rows = self._do(self._call("ListUnitsByPatterns", "asas", [], list(patterns)), CALL_SECONDS)[0]
+        [rows] = self.call("ListUnitsByPatterns", "asas", [], list(patterns))
         return {row[0]: Unit(row[3], row[4], row[6], row[8]) for row in rows}
+
+    def load(self, name: str) -> dict[str, Any]:
+        """Properties of a unit by name, loaded or not."""
+        [path] = self.call("LoadUnit", "s", name)
+        return self._do(self._read_properties(path), CALL_SECONDS)
+
+    def call(self, member: str, signature: str, *body: Any) -> list[Any]:
+        """Any other call of systemd's manager interface. Raises `Refused`."""
+        return self._do(self._call(member, signature, *body), CALL_SECONDS)
 
     def properties(self, unit: Unit) -> dict[str, Any]:
         """The unit's properties, kept until systemd signals a change."""

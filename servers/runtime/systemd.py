@@ -9,6 +9,7 @@ import grp
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -176,9 +177,11 @@ class SystemdRuntime(Runtime):
 
     def _run_order(self, spec: ServerSpec) -> dict[str, Any]:
         """What deploy/libexec/launch reads."""
+        # The portal's own interpreter is out of sight in a game's sandbox; the system's, on which it stands, is not.
+        argv = [os.path.realpath(part) if part == sys.executable else part for part in spec.argv]
         base = {"PATH": PATH, "HOME": str(self.tree(spec.name)), "LANG": "C.UTF-8", "TERM": "dumb"}
         return {
-            "argv": spec.argv,
+            "argv": argv,
             "environment": base | dict(spec.environment),
             "workdir": spec.workdir,
             "stop_signal": int(spec.stop_signal),

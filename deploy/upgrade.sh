@@ -1,0 +1,51 @@
+#!/bin/bash
+# Upgrade to this checkout: back up, build, migrate, restart, and go back if the doctor is not content. Games run on.
+set -euo pipefail
+
+# shellcheck source=deploy/lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+[[ ${1:-} == --dry-run ]] && DRY_RUN=yes
+require_root
+[[ -L $CURRENT || $DRY_RUN ]] || fail "left4me is not installed here. Run deploy/install.sh."
+
+OLD=$(readlink -f "$CURRENT")
+NEW=$PREFIX/releases/$(release_id)
+BACKUP=$BACKUPS/$(date +%Y%m%d-%H%M%S)-$(basename "$OLD").dump
+
+[[ $OLD != "$NEW" ]] || { say "this is release $(basename "$NEW"), which runs already" && exit; }
+build_release "$(basename "$NEW")"
+
+say "stopping web, worker and agent; requests wait, games run on"
+run systemctl stop "${PORTAL_UNITS[@]}"
+say "backing up the database to $BACKUP"
+run install -d -m 700 "$BACKUPS"
+[[ $DRY_RUN ]] || (umask 077 && runuser -u left4me -- pg_dump -Fc "$(setting DATABASE_URL)" >"$BACKUP")
+
+go_back() {
+    trap - ERR
+    say "going back to release $(basename "$OLD") and the backup"
+    systemctl stop "${PORTAL_UNITS[@]}"
+    switch_to "$OLD"
+    install_units "$OLD"
+    runuser -u left4me -- pg_restore --clean --if-exists --no-owner --single-transaction \
+        -d "$(setting DATABASE_URL)" <"$BACKUP"
+    restart_portal
+    fail "The upgrade failed and was undone: see above. The release that failed is kept in $NEW."
+}
+[[ $DRY_RUN ]] || trap go_back ERR
+
+switch_to "$NEW"
+install_units "$NEW"
+migrate
+restart_portal
+doctor
+trap - ERR
+
+say "done; older releases and backups than the last three are removed"
+for kind in "$PREFIX/releases" "$BACKUPS"; do
+    [[ -d $kind ]] || continue
+    find "$kind" -mindepth 1 -maxdepth 1 -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- |
+        while read -r old; do
+            [[ $old == "$NEW" || $old == "$OLD" ]] || run rm -rf -- "$old"
+        done
+done

@@ -1,0 +1,82 @@
+"""What the portal's user may do, found out by trying: the polkit rule, the games' journal, the folders."""
+
+import grp
+import os
+import pwd
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from servers.doctor.check import PORTAL_USER, Check, State, as_portal, is_root, verdict
+from servers.doctor.units import PROBE
+from servers.runtime.bus import Bus, Refused
+from servers.runtime.journal import Journal, JournalError
+
+# Units that do not exist: where polkit errs, the call still does nothing.
+ALLOWED = f"left4me-server@{PROBE.replace('_', '-')}.service"
+FORBIDDEN = "left4me-doctor-probe.service"
+DENIED = ("AccessDenied", "InteractiveAuthorizationRequired")
+FOLDERS = ("installations", "runtime")
+
+
+def examine() -> Iterator[Check]:
+    if not is_root():
+        yield Check("rights", State.WARN, "not examined: run this as root (sudo left4me doctor).")
+        return
+    yield _polkit()
+    yield _journal()
+    yield _folders()
+
+
+def _polkit() -> Check:
+    with as_portal():
+        bus = Bus()
+        wrong = []
+        if _refused(bus, "StopUnit", ALLOWED):
+            wrong.append("The worker may not stop games: is polkitd running, is 50-left4me.rules in place?")
+        wrong += [
+            f"polkit lets {PORTAL_USER} call {call} on {FORBIDDEN}: look for other rules in /etc/polkit-1."
+            for call in ("StopUnit", "StartUnit")
+            if not _refused(bus, call, FORBIDDEN)
+        ]
+        if not _refused_property(bus):
+            wrong.append(f"polkit lets {PORTAL_USER} set properties of games.")
+    return verdict("polkit", wrong, "games may be started and stopped, nothing else.")
+
+
+def _refused(bus: Bus, call: str, unit: str) -> bool:
+    try:
+        bus.call(call, "ss", unit, "replace")
+    except Refused as error:
+        return error.error.endswith(DENIED)
+    return False
+
+
+def _refused_property(bus: Bus) -> bool:
+    try:
+        bus.call("SetUnitProperties", "sba(sv)", ALLOWED, True, [])
+    except Refused as error:
+        return error.error.endswith(DENIED)
+    return False
+
+
+def _journal() -> Check:
+    try:
+        with as_portal(grp.getgrnam("left4me-journal").gr_gid):
+            Journal().tail(ALLOWED, 1, since=0)
+    except (JournalError, KeyError) as error:
+        return Check("journal", State.FAIL, f"{error} Run: systemd-tmpfiles --create left4me.conf")
+    return Check("journal", State.OK, "the agent reads the games' lines.")
+
+
+def _folders() -> Check:
+    """Owned by the portal, the games' group by the setgid bit, closed to everybody else."""
+    owner, group = pwd.getpwnam(PORTAL_USER).pw_uid, grp.getgrnam("left4me-game").gr_gid
+    wrong = []
+    for name in FOLDERS:
+        facts = os.stat(settings.STATE_DIR / name)
+        if (facts.st_uid, facts.st_gid, facts.st_mode & 0o6007) != (owner, group, 0o2001):
+            wrong.append(
+                f"{settings.STATE_DIR / name} has wrong owners or mode: systemd-tmpfiles --create left4me.conf"
+            )
+    return verdict("folders", wrong, f"{settings.STATE_DIR} belongs to {PORTAL_USER}.")
