@@ -6,12 +6,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Player:
-    """Somebody playing. `seconds` since joining and `ping` in milliseconds, where the protocol tells them."""
+    """Somebody playing. `seconds` since joining and `ping` in milliseconds, where the protocol tells them;
+    `bot`: the protocol says that the game itself plays."""
 
     name: str
     score: int = 0
     seconds: int | None = None
     ping: int | None = None
+    bot: bool = False
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def read_status(packet: bytes) -> QueryResult:
     facts = {key.lower(): value for key, value in zip(words[::2], words[1::2], strict=False)}
     found = [match for line in lines[:PLAYERS] if (match := _PLAYER.fullmatch(line))]
     players = tuple(
-        Player(plain(name), int(score), ping=int(ping)) for score, ping, name in (m.groups() for m in found)
+        Player(plain(name), int(score), ping=int(ping), bot=int(ping) == 0)
+        for score, ping, name in (match.groups() for match in found)
     )
     if "mapname" not in facts:
         raise MalformedError("the status names no map")
@@ -42,7 +43,7 @@ def read_status(packet: bytes) -> QueryResult:
         map=clean(facts["mapname"]),
         players=len(players),
         max_players=int(slots) if re.fullmatch("[0-9]{1,4}", slots) else 0,
-        bots=sum(player.ping == 0 for player in players),
+        bots=sum(player.bot for player in players),
         list=players,
     )
 

@@ -42,14 +42,14 @@ def read_info(packet: bytes) -> QueryResult:
     _flags, _skill, _playing, _slots, clients, most = (_number(reader) for _ in range(6))
     if not 0 <= clients <= 255 or not 0 <= most <= 255:
         raise MalformedError("the counts are impossible")
-    players, bots = [], 0
+    players = []
     for _ in range(clients):
         if not reader.rest:
             break  # not everybody fits into one packet
         who, _clan = reader.text(), reader.text()
         _country, score, kind = (_number(reader) for _ in range(3))
-        players.append(Player(who, score))
-        bots += kind == _BOT
+        players.append(Player(who, score, bot=kind == _BOT))
+    bots = sum(player.bot for player in players)
     return QueryResult(name, level, clients, most, bots, tuple(players))
 
 
