@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from django import template
+from django.forms import BoundField
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,6 +30,12 @@ def icon(name: str) -> SafeString:
 
 def _sprite() -> str:
     return static("icons/sprite.svg")
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """A field's control without the placeholder by which allauth repeats the label."""
+    return field.as_widget(attrs={"placeholder": False})
 
 
 @register.filter

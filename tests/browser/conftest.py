@@ -12,10 +12,10 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from portal.models import User
+from tests.jobs.conftest import web
 from tests.servers.living import portal, practice
-from tests.stack import Stack
 
-__all__ = ["portal", "practice"]
+__all__ = ["portal", "practice", "web"]
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -49,9 +49,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(stack: Stack) -> str:
-    """The URL of a web process alone: what others would do is written to the database."""
-    return stack.start_web()
+def site(transactional_db: None, web: str) -> str:
+    """The URL of a web process alone, shared by a module: what others would do is written to the database."""
+    return web
 
 
 @pytest.fixture

@@ -139,9 +139,9 @@ def test_the_console_shows_lines_as_they_are_written(
 
 
 def test_lost_live_updates_are_told_and_made_up_for(
-    site: str, stack: Stack, open_page: OpenPage, alice: User, server: Server
+    stack: Stack, open_page: OpenPage, alice: User, server: Server
 ) -> None:
-    page = open_page(site, alice)
+    page = open_page(stack.start_web(), alice)
     page.goto(f"/servers/{server.name}/")
     streams.append(server.console_id, ["before"])
     expect(page.locator("[data-log-view]")).to_contain_text("before")
