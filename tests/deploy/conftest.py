@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.host import Host, why_not
+from tests.deploy.installed import Installed
 
 
 def require_host() -> None:
@@ -38,3 +39,24 @@ def trixie() -> Iterator[Host]:
 def bookworm() -> Iterator[Host]:
     """Debian 12, systemd 252."""
     yield from pristine("bookworm")
+
+
+def installed_on(host: Host) -> Iterator[Installed]:
+    portal = Installed(host)
+    said = portal.install()
+    assert portal.password, said
+    portal.sign_in()
+    yield portal
+    portal.keep_packages()
+
+
+@pytest.fixture(scope="session")
+def portal(trixie: Host) -> Iterator[Installed]:
+    """left4me, installed on Debian 13 by its installer."""
+    yield from installed_on(trixie)
+
+
+@pytest.fixture(scope="session")
+def portal12(bookworm: Host) -> Iterator[Installed]:
+    """The same on Debian 12."""
+    yield from installed_on(bookworm)
