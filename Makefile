@@ -13,8 +13,9 @@ BIN := .venv/bin
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	touch $@
 
+BEGAN := $(shell date +%s)
 demo: .venv/run
-	@$(BIN)/python manage.py demo $(ARGS)
+	@LEFT4ME_DEMO_BEGAN=$(BEGAN) $(BIN)/python manage.py demo $(ARGS)
 
 test: .venv/dev
 	$(BIN)/python -m pytest $(ARGS)

@@ -127,8 +127,8 @@ CACHES = {
     },
 }
 
-# django-q2 reads this at import. `retry` counts from dequeue and must exceed `timeout`; jobs end by their own
-# deadline long before (jobs/worker.py), and jobs/reaper.py brings back what a killed cluster had taken.
+# django-q2 reads this at import. It wants `retry` above `timeout`, but neither comes to bear: a job ends by its own
+# deadline long before (jobs/lease.py), and jobs/broker.py decides itself how long a taken row stays hidden.
 Q_CLUSTER: dict[str, Any] = {
     "name": "left4me",
     "cluster_name": NODE,
@@ -209,5 +209,5 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LEFT4ME_LOG_LEVEL", "INFO")},
-    "loggers": {"django-q": {"level": "WARNING"}},
+    "loggers": {"django-q": {"level": "WARNING"}, "daphne.server": {"level": "WARNING"}},
 }
