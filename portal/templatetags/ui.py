@@ -72,7 +72,4 @@ def _words(length: timedelta) -> str:
 @register.filter
 def played(seconds: float | None) -> str:
     """How long a player has been on a server."""
-    if seconds is None:
-        return ""
-    minutes = int(seconds) // 60
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+    return "" if seconds is None else _words(timedelta(seconds=seconds))
