@@ -2,7 +2,9 @@
 
 import contextlib
 import gc
+import os
 import resource
+import socket
 import time
 from typing import Any
 
@@ -29,6 +31,15 @@ def endpoints(*, host: str, port: int | None, unix: list[str], fd: int | None) -
         address = host.strip("[]").replace(":", r"\:")
         described.append(f"tcp:port={8000 if port is None else port}:interface={address}:backlog={BACKLOG}")
     return described
+
+
+def remove_stale(path: str) -> None:
+    """Remove the socket file that a killed process left behind; one that still answers stays."""
+    with contextlib.suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
 
 
 def raise_open_files() -> None:
@@ -109,6 +120,8 @@ def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behin
     use_pool()
     from portal.asgi import application
 
+    for path in unix:
+        remove_stale(path)
     described = endpoints(host=host, port=port, unix=unix, fd=fd)
     only_unix = all(description.startswith("unix:") for description in described)
     server = Server(application, described, behind_proxy=behind_proxy or only_unix)
