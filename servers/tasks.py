@@ -20,6 +20,7 @@ from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, PURGE, RESTORE
 from servers.services.installations import INSTALL, folder
 from servers.services.power import RESTART, START, STOP
+from servers.specs import server_spec
 
 WAIT_FOR_NAMESAKE = 60  # seconds
 
@@ -168,25 +169,13 @@ def _current_installation(server: Server) -> Installation:
 
 
 def _spec(server: Server, installation: Installation) -> ServerSpec:
-    tree = get_runtime().tree(server.name)
-    rendered = games.get(server.game).render(
+    return server_spec(
+        games.get(server.game),
+        name=server.name,
+        layers=(folder(installation),),
         settings=server.settings,
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},
-        name=server.name,
-        merged=str(tree),
-    )
-    return ServerSpec(
-        name=server.name,
-        layers=(folder(installation),),
-        argv=rendered.argv,
-        files=rendered.files,
-        environment=rendered.environment,
-        workdir=rendered.workdir,
-        stop_signal=rendered.stop.signal,
-        stop_after=rendered.stop.stop_after,
-        kill_after=rendered.stop.kill_after,
-        ports=tuple(port.number for port in server.ports.all()),
     )
 
 

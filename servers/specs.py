@@ -1,0 +1,36 @@
+"""What a runtime is told to run: a game's definition filled in, over the layers the server stands on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from servers.games import Game
+from servers.runtime import get_runtime
+from servers.runtime.base import ServerSpec
+
+
+def server_spec(
+    game: Game,
+    *,
+    name: str,
+    layers: tuple[Path, ...],
+    settings: Mapping[str, Any],
+    secrets: Mapping[str, str],
+    ports: Mapping[str, int],
+) -> ServerSpec:
+    """`layers`: absolute folders, lowest first. Raises `SettingsError` and `RenderError` of `servers.games`."""
+    rendered = game.render(
+        settings=settings, secrets=secrets, ports=ports, name=name, merged=str(get_runtime().tree(name))
+    )
+    return ServerSpec(
+        name=name,
+        layers=layers,
+        argv=rendered.argv,
+        files=rendered.files,
+        environment=rendered.environment,
+        workdir=rendered.workdir,
+        stop_signal=rendered.stop.signal,
+        stop_after=rendered.stop.stop_after,
+        kill_after=rendered.stop.kill_after,
+        ports=tuple(ports.values()),
+    )
