@@ -156,6 +156,20 @@ def test_lost_live_updates_are_told_and_made_up_for(
     expect(page.locator(".log-row", has_text="before")).to_have_count(1)
 
 
+def test_a_refused_socket_says_why_and_is_not_asked_for_in_a_hurry(
+    stack: Stack, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    stack.environment["LEFT4ME_SOCKETS_PER_USER"] = "1"
+    page = open_page(stack.start_web(), alice)
+    asked: list[str] = []
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.goto(f"/servers/{server.name}/")
+    told = page.get_by_text("Too many logs are open at once").or_(page.get_by_text("Live updates are not available"))
+    expect(told.first).to_be_visible()
+    page.wait_for_timeout(6000)
+    assert 3 <= len(asked) <= 8, "two sockets, one of them refused and asked for again ever more slowly"
+
+
 def test_what_is_being_typed_survives_a_refresh(site: str, open_page: OpenPage, alice: User, server: Server) -> None:
     page = open_page(site, alice)
     page.goto(f"/servers/{server.name}/settings/")

@@ -2,11 +2,13 @@
 
 const FIRST_MS = 500;
 const LONGEST_MS = 20_000;
+const STEADY_MS = 5000; // the portal opens a socket to say why it refuses: being open for a moment is no success
 
 // `path()` is asked at each attempt; `onClose(code)` answers whether to try again.
 export function connect({ path, onOpen, onMessage, onClose }) {
   let socket;
   let timer;
+  let steady;
   let failures = 0;
   let ended = false;
 
@@ -16,11 +18,12 @@ export function connect({ path, onOpen, onMessage, onClose }) {
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     socket = new WebSocket(url);
     socket.onopen = () => {
-      failures = 0;
+      steady = setTimeout(() => (failures = 0), STEADY_MS);
       onOpen?.();
     };
     socket.onmessage = (event) => onMessage(JSON.parse(event.data));
     socket.onclose = ({ code }) => {
+      clearTimeout(steady);
       if (ended || onClose(code) === false) return;
       const longest = Math.min(LONGEST_MS, FIRST_MS * 2 ** failures++);
       timer = setTimeout(open, longest / 2 + (Math.random() * longest) / 2);
