@@ -28,10 +28,10 @@ class Installed:
 
     def install(self, *options: str) -> str:
         """Run the installer; returns what it printed."""
-        self._offer_packages()
         done = self.host.sh(f"{PIP} {INSTALLER} --site {self.site} {' '.join(options)}", timeout=400)
         if found := re.search(r"password (\S+) \(shown this once", done.stdout):
             self.password = found[1]
+        self._offer_packages()
         return done.stdout
 
     def sign_in(self) -> None:
@@ -110,10 +110,11 @@ class Installed:
     def _offer_packages(self) -> None:
         if self._kept.exists() and not self._apt.exists():
             shutil.copytree(self._kept, self._apt)
+            self.host.run("chown", "-R", "left4me:", "/var/lib/left4me/apt")
 
     @property
     def _apt(self) -> Path:
-        return self.host.root / "var/lib/left4me/apt/cache/archives"
+        return self.host.root / "var/lib/left4me/apt/archives"
 
     @property
     def _kept(self) -> Path:

@@ -38,7 +38,7 @@ async def test_a_member_starts_a_game_and_watches_it(installation: str, request:
     seen = wait_for(
         lambda: (answer := gamedig("openarena", host, int(port))).get("map") and answer, seconds=30, what="gamedig"
     )
-    assert seen["maxplayers"] > 0
+    assert int(seen["maxplayers"]) > 0
     shown = wait_for(lambda: (found := portal.server(NAME)["query"]) and found.get("ok") and found, seconds=15)
     assert shown["map"] == seen["map"]
 
