@@ -53,13 +53,13 @@ class Demo:
         return self.process.wait(60)
 
 
-def keepers(folder: Path) -> list[int]:
-    """Processes of game servers whose files are below `folder`."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if str(folder).encode() in (path / "cmdline").read_bytes():
-                found.append(int(path.name))
+def games(folder: Path) -> dict[str, int]:
+    """The supervising process of each game server below `folder` that is alive."""
+    found = {}
+    for path in folder.glob("lib/runtime/*/state.json"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(keeper := json.loads(path.read_text())["keeper"], 0)
+            found[path.parent.name] = keeper
     return found
 
 
@@ -71,9 +71,8 @@ def demo() -> Iterator[Demo]:
     yield made
     if made.process and made.process.poll() is None:
         made.end()
-    for pid in keepers(folder):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+    for keeper in games(folder).values():
+        os.kill(keeper, signal.SIGKILL)
     subprocess.run(["rm", "-rf", str(folder)], check=False)
 
 
@@ -87,8 +86,8 @@ def practice(ready: dict[str, Any], who: str = "member") -> dict[str, Any]:
 def test_it_shows_a_running_server_ends_cleanly_and_finds_it_again(demo: Demo):
     ready = demo.start()
     assert practice(ready)["unit"] == "running"
-    running = keepers(demo.folder / "lib")
-    assert running
+    running = games(demo.folder)
+    assert "practice" in running
 
     other = demo.launch(demo.folder / "second.log")
     assert other.wait(30) != 0
@@ -96,12 +95,12 @@ def test_it_shows_a_running_server_ends_cleanly_and_finds_it_again(demo: Demo):
 
     assert demo.end() == 0
     assert "Traceback" not in demo.log.read_text()
-    assert set(running) <= set(keepers(demo.folder / "lib")), "the game went on without the portal"
+    assert games(demo.folder) == running, "the game went on without the portal"
 
     again = demo.start()
     assert again["users"] == ready["users"]
     wait_for(lambda: practice(again)["query"]["ok"], what="the same game answering")
-    assert set(running) <= set(keepers(demo.folder / "lib")), "found again, not started anew"
+    assert games(demo.folder) == running, "found again, not started anew"
 
 
 def test_after_a_kill_it_starts_again_and_nothing_is_lost(demo: Demo):
