@@ -5,20 +5,23 @@ the same client and the same lines: a channel layer's group, and a threaded serv
 """
 
 import os
-import tempfile
+import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.bench.figure import Figure, percentile
+
+if TYPE_CHECKING:
+    from tests.load.portal import Site
 
 SECONDS = 10
 BATCHES, LINES = 5, 10  # a second, and lines a batch
 
 
 def figures() -> Iterator[Figure]:
+    from tests.load.portal import Site  # needs Django set up
+
     site = Site()
     yield from _busy_stream(site)
     yield from _viewers(site, 1000, p99=250)
@@ -27,62 +30,27 @@ def figures() -> Iterator[Figure]:
     yield from _beside(site)
     yield from _many_streams(site)
     yield from _storm(site)
+    yield from _slow(site)
+    yield from _burst(site)
+    yield from _viewers(site, 4000, p99=None, processes=2)
 
 
-class Site:
-    """Streams to write to, and a user who may see them all."""
+def _measure(clients: list[Any], streams: list[int], *, batches: float = BATCHES, lines: int = LINES) -> dict[str, Any]:
+    """Write for `SECONDS` and report what the clients saw, the worst of each figure."""
+    from tests.load.processes import write
 
-    def __init__(self) -> None:
-        from django.conf import settings
-        from django.test import Client
-
-        from portal.models import User
-        from portal.tokens import create_token
-        from servers.models import Node
-
-        user, _ = User.objects.get_or_create(username="viewer", defaults={"is_staff": True})
-        self.user, self.token = user, create_token(user=user, name=f"bench {time.monotonic_ns()}")[1]
-        self.node = Node.objects.get_or_create(slug=settings.NODE, defaults={"name": "Local"})[0]
-        browser = Client()
-        browser.force_login(user)
-        self.session = browser.cookies[settings.SESSION_COOKIE_NAME].value
-
-    def stream(self) -> int:
-        """A new server's console."""
-        from jobs.models import Stream
-        from servers.models import Server
-
-        stream = Stream.objects.create()
-        Server.objects.create(name=f"load-{stream.pk}", owner=self.user, node=self.node, game="x", console=stream)
-        return stream.pk
-
-    @contextmanager
-    def run(self, viewers: int, streams: list[int], **options: Any) -> Iterator[Any]:
-        """A web process with `viewers` on `streams`; gives (stack, client)."""
-        from tests.load.site import ENVIRONMENT, Process
-        from tests.stack import Stack
-
-        with tempfile.TemporaryDirectory() as folder, Stack(Path(folder), **ENVIRONMENT) as stack:
-            stack.start_web()
-            address = ["127.0.0.1", stack.port]
-            with Process("tests.load.client", address=address, token=self.token, **options) as client:
-                paths = [f"/ws/streams/{stream}/" for stream in streams]
-                opened = client.ask("open", count=viewers, paths=paths, after=0, seconds=120)
-                assert opened == viewers, f"only {opened} of {viewers} viewers were let in"
-                time.sleep(1)
-                yield stack, client
-
-
-def _measure(client: Any, streams: list[int], *, batches: float = BATCHES, lines: int = LINES) -> dict[str, Any]:
-    """Write for `SECONDS` and report what the client saw."""
-    from jobs.models import Stream
-    from tests.load.site import write
-
-    client.ask("watch")
+    for client in clients:
+        client.ask("watch")
     written = write(streams, seconds=SECONDS, batches=batches, lines=lines)
-    last = max(Stream.objects.filter(pk__in=streams).values_list("last_seq", flat=True))
-    client.ask("until", target=last if len(streams) == 1 else 1, seconds=60)
-    return client.ask("report") | {"written": written}
+    target = _last(streams[0]) if len(streams) == 1 else 1
+    for client in clients:
+        client.start("until", target=target, seconds=60)
+    for client in clients:
+        client.answer()
+    reports = [client.ask("report") for client in clients]
+    worst = {key: max(report.get(key, float("nan")) for report in reports) for key in ("p50", "p99", "busy", "seconds")}
+    summed = {key: sum(report[key] for report in reports) for key in ("open", "complete", "lost", "doubled")}
+    return worst | summed | {"written": written}
 
 
 def _delivery(name: str, seen: dict[str, Any], **bounds: float | None) -> Iterator[Figure]:
@@ -93,40 +61,90 @@ def _delivery(name: str, seen: dict[str, Any], **bounds: float | None) -> Iterat
     yield Figure(f"{name}.client_busy", seen["busy"] * 100, "%_of_a_core")
 
 
-def _busy_stream(site: Site) -> Iterator[Figure]:
+def _busy_stream(site: "Site") -> Iterator[Figure]:
     stream = site.stream()
-    with site.run(100, [stream]) as (_, client):
-        seen = _measure(client, [stream], batches=10, lines=100)
+    with site.run(100, [stream]) as running:
+        seen = _measure(running.clients, [stream], batches=10, lines=100)
     yield from _delivery("feed.append_to_socket_at_1000_lines_a_second_and_100_viewers", seen, p50=60, p99=150)
 
 
-def _viewers(site: Site, viewers: int, *, p99: float, pages: float | None = None) -> Iterator[Figure]:
-    from tests.load.site import Pages, cpu, resident
+def _viewers(
+    site: "Site", viewers: int, *, p99: float | None, pages: float | None = None, processes: int = 1
+) -> Iterator[Figure]:
+    from tests.load.processes import Pages
 
-    stream, name = site.stream(), f"feed.{viewers}_viewers"
-    with site.run(viewers, [stream]) as (stack, client):
-        pid = stack.processes["web"].pid
-        asked = Pages(stack.port, "/", site.session)
+    stream = site.stream()
+    name = f"feed.{viewers * processes}_viewers" + (f"_on_{processes}_processes" if processes > 1 else "")
+    with site.run(viewers, [stream], processes=processes) as running:
+        memory = (running.resident() - running.memory) / viewers / processes
+        asked = Pages(running.ports[0], "/", site.session)
         asked.start()
-        began = cpu(pid)
-        seen = _measure(client, [stream])
-        used = (cpu(pid) - began) / seen["seconds"]
+        began = running.cpu()
+        seen = _measure(running.clients, [stream])
+        used = running.cpu() - began
         times = asked.stop()
-        memory = resident(pid)
     yield from _delivery(name, seen, p99=p99)
-    yield Figure(f"{name}.server_cpu", used * 100, "%_of_a_core")
-    yield Figure(f"{name}.cpu_a_frame", used * seen["seconds"] / (viewers * BATCHES * SECONDS) * 1e6, "µs")
-    yield Figure(f"{name}.memory_of_the_process", memory / 2**20, "MiB")
+    yield Figure(f"{name}.server_cpu", used / seen["seconds"] * 100, "%_of_a_core")
+    yield Figure(f"{name}.cpu_a_frame_with_pages", used / (viewers * processes * BATCHES * SECONDS) * 1e6, "µs")
+    yield Figure(f"{name}.memory_an_idle_viewer", memory / 1024, "KiB", 40)
     yield Figure(f"{name}.page_p99_meanwhile", percentile(times, 99), "ms", pages)
 
 
-def _many_streams(site: Site) -> Iterator[Figure]:
+def _slow(site: "Site") -> Iterator[Figure]:
+    """Viewers who stop reading for more than a minute, among others who do not."""
+    from tests.load.processes import write
+
+    stream, slow_ones, name = site.stream(), 50, "feed.50_viewers_who_stop_reading"
+    with site.run(100, [stream]) as running:
+        write([stream], seconds=2, batches=5, lines=100)
+        with site.viewers(running.ports[0], slow_ones, [stream], reconnect=True) as slow:
+            slow.ask("watch")
+            slow.process.send_signal(signal.SIGSTOP)
+            before = running.resident()
+            write([stream], seconds=30, batches=5, lines=100)
+            memory = (running.resident() - before) / slow_ones
+            write([stream], seconds=45, batches=1, lines=10)
+            seen = _measure(running.clients, [stream])
+            slow.process.send_signal(signal.SIGCONT)
+            resumed = slow.ask("until", target=_last(stream), seconds=30)
+            after = slow.ask("report")
+    yield Figure(f"{name}.memory_each", memory / 1024, "KiB", 1024)
+    yield Figure(f"{name}.p99_of_the_others", seen["p99"], "ms", 150)
+    yield Figure(f"{name}.closed_with_4408", after["codes"].get("4408", 0), "viewers", slow_ones, at_least=True)
+    yield Figure(f"{name}.resumed_within", resumed if resumed >= 0 else float("nan"), "s", 10)
+    yield Figure(f"{name}.lost_or_doubled", after["lost"] + after["doubled"], "lines", 0)
+
+
+def _burst(site: "Site") -> Iterator[Figure]:
+    """200,000 lines at once, as a runaway job writes them, with and without viewers."""
+    from jobs.streams import append
+
+    text, rate = "Player 12 picked up a first aid kit near the safe room", {}
+    for viewers in (0, 50):
+        stream = site.stream()
+        with site.run(viewers, [stream]) as running:
+            memory, began = running.resident(), time.monotonic()
+            for _ in range(200):
+                append(stream, [f"{time.monotonic_ns()} {text}"] * 1000)
+            rate[viewers] = 200_000 / (time.monotonic() - began)
+            running.client.ask("until", target=200_000, seconds=120)
+            caught_up = time.monotonic() - began
+            seen, memory = running.client.ask("report"), running.resident() - memory
+    name = "feed.burst_of_200000_lines_and_50_viewers"
+    yield Figure(f"{name}.writer", rate[50], "lines/s")
+    yield Figure(f"{name}.writer_without_viewers", rate[0], "lines/s")
+    yield Figure(f"{name}.everybody_caught_up", caught_up, "s", 30)
+    yield Figure(f"{name}.lost_or_doubled", seen["lost"] + seen["doubled"], "lines", 0)
+    yield Figure(f"{name}.memory_of_the_process_grew_by", memory / 2**20, "MiB", 60)
+
+
+def _many_streams(site: "Site") -> Iterator[Figure]:
     streams, reads = [site.stream() for _ in range(500)], {}
     for each in (1, 4):
-        with site.run(500 * each, streams) as (stack, client):
-            before = _reads(stack.port)
-            seen = _measure(client, streams, batches=2, lines=1)
-            reads[each] = (_reads(stack.port) - before) / seen["seconds"]
+        with site.run(500 * each, streams) as running:
+            before = _reads(running.ports[0])
+            seen = _measure(running.clients, streams, batches=2, lines=1)
+            reads[each] = (_reads(running.ports[0]) - before) / seen["seconds"]
     name = "feed.500_streams_4_viewers_each"
     yield from _delivery(name, seen, p99=300)
     yield Figure(f"{name}.batches_the_writer_managed", seen["written"] * 100, "%")
@@ -140,21 +158,21 @@ def _reads(port: int) -> float:
     return metric(f"http://127.0.0.1:{port}", "left4me_feed_reads_total")
 
 
-def _storm(site: Site) -> Iterator[Figure]:
+def _storm(site: "Site") -> Iterator[Figure]:
     """All viewers of a web process that is killed come back to its successor at once."""
-    from jobs.models import Stream
-    from tests.load.site import write
+    from tests.load.processes import write
 
     stream, viewers, connections = site.stream(), 4000, [0]
-    with site.run(viewers, [stream], reconnect=True) as (stack, client):
+    with site.run(viewers, [stream], reconnect=True) as running:
+        stack, client = running.stack, running.client
         write([stream], seconds=1, batches=BATCHES, lines=LINES)
         time.sleep(1)
         client.ask("watch")
-        stack.kill("web")
+        stack.kill("web0")
         before = _connections()
         write([stream], seconds=2, batches=BATCHES, lines=LINES)
         stack.start_web(port=stack.port)
-        client.start("until", target=Stream.objects.get(pk=stream).last_seq, seconds=90)
+        client.start("until", target=_last(stream), seconds=90)
         while not client.has_answered(0.2):
             connections.append(_connections() - before)
         took, seen = client.answer(), client.ask("report")
@@ -162,6 +180,12 @@ def _storm(site: Site) -> Iterator[Figure]:
     yield Figure(f"{name}.everybody_caught_up", took if took >= 0 else float("nan"), "s", 20)
     yield Figure(f"{name}.lost_or_doubled", seen["lost"] + seen["doubled"], "lines", 0)
     yield Figure(f"{name}.database_connections", max(connections), "connections", 12)
+
+
+def _last(stream: int) -> int:
+    from jobs.models import Stream
+
+    return Stream.objects.get(pk=stream).last_seq
 
 
 def _connections() -> int:
@@ -172,12 +196,12 @@ def _connections() -> int:
         return int(db.fetchone()[0])
 
 
-def _beside(site: Site) -> Iterator[Figure]:
+def _beside(site: "Site") -> Iterator[Figure]:
     """The usual ways, at as many viewers as they bear."""
     import subprocess
     import sys
 
-    from tests.load.site import Process
+    from tests.load.processes import Process
     from tests.stack import BASE, free_port, wait_for
 
     servers = {
@@ -199,7 +223,7 @@ def _beside(site: Site) -> Iterator[Figure]:
                 mode = "sse" if kind == "gunicorn_sse" else "websocket"
                 with Process("tests.load.client", address=["127.0.0.1", port], token=site.token, mode=mode) as client:
                     client.ask("open", count=viewers, paths=[f"/ws/streams/{stream}/"], after=0, seconds=60)
-                    seen = _measure(client, [stream])
+                    seen = _measure([client], [stream])
             finally:
                 process.kill()
                 process.wait()

@@ -161,9 +161,11 @@ class Client:
         while message := next_message(data):
             raw, seen = message
             data = data[len(raw) :]
-            if raw[0] == 0x88:
+            if raw[0] == 0x88 and viewer.connection:
                 self.tally.codes[int.from_bytes(raw[2:4])] += 1
-            elif raw[0] == 0x89 and viewer.connection:
+                self._gone(viewer.connection.fileno(), viewer)
+                return b""
+            if raw[0] == 0x89 and viewer.connection:
                 with contextlib.suppress(ConnectionError):
                     viewer.connection.sendall(b"\x8a\x80\0\0\0\0")
             self._count(viewer, seen, now)

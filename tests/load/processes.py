@@ -1,4 +1,4 @@
-"""A portal under load: its web processes, a client of many sockets, and a writer, each a process of its own."""
+"""The helpers of a load test: a client process, a writer, somebody who opens pages, and what a process uses."""
 
 import json
 import os
