@@ -59,6 +59,15 @@ def require(user: "User | AnonymousUser", server: Server, right: Right) -> None:
         raise PermissionDenied(f"You need the right “{right.label.lower()}” on {server.name}. Ask its owner for it.")
 
 
+def require_command(user: "User | AnonymousUser", server: Server, text: str) -> None:
+    """For one console command: who may read the console may send what its game's definition calls safe; the rest needs
+    the right to send commands. Raises as `require` does."""
+    game = games.all_games().get(server.game)
+    is_safe = game is not None and game.console is not None and game.console.is_safe(text.strip())
+    held = rights(user, server)
+    require(user, server, Right.CONSOLE if is_safe and Right.RCON not in held else Right.RCON)
+
+
 def require_owner(user: "User | AnonymousUser", server: Server, what: str) -> None:
     """For what no right covers, such as to “delete”: raises as `require` does unless `user` is the owner or staff."""
     require(user, server, Right.VIEW)

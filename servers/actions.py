@@ -185,11 +185,12 @@ def delete(request: HttpRequest, server: Server) -> HttpResponse:
 
 
 @require_POST
-@server_page(Right.RCON)
+@server_page()
 def rcon(request: HttpRequest, server: Server) -> HttpResponse:
     """Send one console command and show its answer."""
     form = CommandForm(request.POST)
     text = form.cleaned_data["command"] if form.is_valid() else ""
+    access.require_command(member(request), server, text)
     try:
         answer = services.send_command(by=member(request), server=server, text=text)
     except (ServerError, games.UnknownGame) as error:

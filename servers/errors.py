@@ -56,6 +56,13 @@ class CannotRestore(ServerError):
     """The server is not deleted, or its files are gone."""
 
 
+class PlayerGone(ServerError):
+    """Nobody of that number and name plays any more."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is not playing any more. Look at the list again.")
+
+
 class CommandRefused(ServerError):
     """The command is not sent at all: too long, empty, or the server does not take commands now."""
 

@@ -163,3 +163,21 @@ class CommandForm(forms.Form):
     """One command for a running game."""
 
     command = forms.CharField(max_length=1000, strip=True)
+
+
+class PlayerForm(forms.Form):
+    """The player's name as it was shown, to find out whether the number is still theirs. Nothing of it is cut off."""
+
+    player_name = forms.CharField(max_length=200, strip=False)
+
+
+class MessageForm(forms.Form):
+    """A line for the chat; the service says what is wrong with it."""
+
+    text = forms.CharField(max_length=1000)
+
+
+class LevelForm(forms.Form):
+    """A map."""
+
+    level = forms.CharField(max_length=200)

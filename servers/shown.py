@@ -132,8 +132,14 @@ class Shown:
         return ""
 
     @property
-    def takes_commands(self) -> bool:
-        return bool(self.game and self.game.console)
+    def offered_commands(self) -> tuple[str, ...] | None:
+        """What to offer while one types a command; None when the user may send none, or the game takes none."""
+        if not self.game or not self.game.console:
+            return None
+        console = self.game.console
+        if Right.RCON in self.rights:
+            return console.commands
+        return (console.safe or None) if Right.CONSOLE in self.rights else None
 
     @property
     def agent_silent_since(self) -> datetime | None:

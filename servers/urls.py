@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from servers import actions, views
+from servers import actions, panel, views
 
 app_name = "servers"
 urlpatterns = [
@@ -17,6 +17,12 @@ urlpatterns = [
     path("servers/<slug:name>/people/<int:user_id>/remove/", actions.unshare, name="unshare"),
     path("servers/<slug:name>/delete/", actions.delete, name="delete"),
     path("servers/<slug:name>/command/", actions.rcon, name="rcon"),
+    path("servers/<slug:name>/players/", panel.players, name="players"),
+    path("servers/<slug:name>/players/<int:player>/kick/", panel.kick, name="kick"),
+    path("servers/<slug:name>/players/<int:player>/ban/", panel.ban, name="ban"),
+    path("servers/<slug:name>/say/", panel.say, name="say"),
+    path("servers/<slug:name>/level/", panel.change_level, name="change_level"),
+    path("servers/<slug:name>/parts/players/", panel.players_part, name="players_part"),
     re_path(r"^servers/(?P<name>[-\w]+)/(?P<verb>start|stop|restart)/$", actions.power, name="power"),
     path("servers/<slug:name>/parts/card/", views.card_part, name="card_part"),
     path("servers/<slug:name>/parts/history/", views.history_part, name="history_part"),

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 
 from servers.games import placeholders
 from servers.games.base import Model, Path, fail
+from servers.games.controls import Actions, Console
 from servers.games.render import Rendered, render
 from servers.games.syntax import RefusedError, Syntax, needs_whole_word, write
 from servers.games.values import InvalidValueError, Key, Setting
@@ -105,15 +106,6 @@ class Query(Model):
     port: Key = "game"
 
 
-class Console(Model):
-    """How a command is sent to the running game. `loopback`: the game listens for it on 127.0.0.1 only."""
-
-    protocol: Literal["source-rcon", "quake3-rcon", "teeworlds-econ"]
-    port: Key = "game"
-    secret: Key
-    loopback: bool = False
-
-
 class File(Model):
     """A config file written at every start. In a console syntax each placeholder becomes one quoted word."""
 
@@ -137,9 +129,13 @@ class Game(Model):
     ports: tuple[Port, ...] = Field(min_length=1)
     query: Query | None = None
     console: Console | None = None
+    actions: Actions = Actions()
+    addons: str = Field(default="", description="Folder the game takes add-ons from, below the top of its files.")
     secrets: tuple[Key, ...] = ()
     settings: tuple[Setting, ...] = ()
     files: tuple[File, ...] = ()
+
+    _addons_inside = field_validator("addons")(_inside)
 
     @cached_property
     def settings_by_key(self) -> dict[str, Any]:
@@ -154,6 +150,12 @@ class Game(Model):
                 if kind == "setting":
                     found[key].add(syntax)
         return found
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """The maps one may change to while it runs."""
+        setting = self.settings_by_key.get(self.actions.maps)
+        return tuple(getattr(setting, "choices", ())) or tuple(getattr(setting, "suggestions", ()))
 
     def templates(self) -> Iterator[tuple[Path, str, Syntax]]:
         """Every template that may hold a member's text: where it stands in the definition, itself, its syntax."""
@@ -231,6 +233,10 @@ class Game(Model):
                 raise fail((what, "port"), f"{asked.port!r} is not one of the ports: {', '.join(sorted(ports))}")
         if self.console and self.console.secret not in self.secrets:
             raise fail(("console", "secret"), f"{self.console.secret!r} is not listed in secrets")
+        if not self.console and "actions" in self.model_fields_set:
+            raise fail(("actions",), "needs a console to send them to")
+        if self.actions.changelevel and not self.maps:
+            raise fail(("actions", "maps"), f"{self.actions.maps!r} is no setting with choices or suggestions")
         self._check_placeholders(ports)
         self._check_defaults()
         return self

@@ -22,22 +22,37 @@ def send_command(*, by: "User", server: Server, text: str) -> str:
     Blocks for up to `TIMEOUT` seconds: call it in a thread. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`.
     """
     command = _checked(text)
+    require_console(server)
+    record(by, server, "command", command=hide_secrets(server, command))
+    return exchange(server, command)
+
+
+def require_console(server: Server) -> "games.Game":
+    """The game of a server that takes commands now. Raises `CommandRefused`, `UnknownGame`."""
     game = games.get(server.game)
     if server.deleted_at or server.unit != Server.Unit.RUNNING:
         raise CommandRefused(f"{server.name} is not running. Start it, then send the command again.")
     if not game.console:
         raise CommandRefused(f"{game.name} takes no commands.")
-    secret = server.secrets.get(game.console.secret, "")
+    return game
+
+
+def exchange(server: Server, command: str, *, on_console: bool = True) -> str:
+    """Send one line, known to be sound, and return the answer without the server's secrets. Raises `CommandFailed`."""
+    game = games.get(server.game)
+    secret = server.secrets.get(game.console.secret, "") if game.console else ""
     ports = {port.name: port.number for port in server.ports.all()}
-    record(by, server, "command", command=hide_secrets(server, command))
-    _show(server, f"> {command}")
+    if on_console:
+        _show(server, f"> {command}")
     try:
         answer = asyncio.run(rcon.command(game, server.node.query_host, ports, secret, command, timeout=TIMEOUT))
     except rcon.RconError as error:
-        _show(server, f"! {error}")
+        if on_console:
+            _show(server, f"! {error}")
         raise CommandFailed(str(error)) from error
     answer = hide_secrets(server, answer)
-    _show(server, answer)
+    if on_console:
+        _show(server, answer)
     return answer
 
 

@@ -9,6 +9,7 @@ import pytest
 from opengsq import Quake3, Source
 
 from servers import query, rcon
+from servers.protocols.status import Listed, read_players
 from tests.gamedig import gamedig
 from tests.games_cache import SECRET, RunningGame, running
 from tests.stack import wait_for
@@ -131,3 +132,42 @@ def test_a_stop_signal_ends_the_game_in_time(slug: str, number: signal.Signals) 
         wait_for(lambda: ask(started), seconds=60, every=POLITE, what="the game answering")
         started.process.send_signal(number)
         started.process.wait(15)
+
+
+def act(running: RunningGame, action: str, value: str | int) -> str:
+    """What a button of the panel does."""
+    lines = running.game.actions.lines(action, value, running.game.console)
+    return "".join(send(running, line) for line in lines)
+
+
+def test_openarenas_players_are_listed_and_kicked_by_number(openarena: RunningGame) -> None:
+    def listed() -> tuple[Listed, ...]:
+        try:
+            return read_players("quake3", send(openarena, "status"))
+        except rcon.RconError:
+            return ()
+
+    wait_for(lambda: ask(openarena), seconds=60, every=POLITE, what="OpenArena answering")
+    send(openarena, "set bot_minplayers 0")
+    send(openarena, "addbot sarge")
+    found = wait_for(lambda: next((one for one in listed() if one.name == "Sarge"), None), seconds=90, every=POLITE)
+    assert found.bot
+    act(openarena, "kick", found.id)
+    assert "Sarge" not in {one.name for one in listed()}
+
+
+def test_openarena_takes_messages_and_maps_from_the_panel(openarena: RunningGame) -> None:
+    wait_for(lambda: ask(openarena), seconds=60, every=POLITE, what="OpenArena answering")
+    assert "hi //there $friends" in act(openarena, "say", "hi //there $friends")
+    assert "Server: oa_dm2" in act(openarena, "changelevel", "oa_dm2")
+    assert set(openarena.game.maps) >= {"oa_dm2", "oa_ctf2"}
+
+
+def test_teeworlds_takes_messages_and_maps_from_the_panel(teeworlds: RunningGame) -> None:
+    wait_for(lambda: ask(teeworlds), seconds=30, what="Teeworlds answering")
+    said = 'grüß "Gott"; shutdown \\ #1'
+    act(teeworlds, "say", said)
+    wait_for(lambda: said in teeworlds.output, seconds=10, what="the message")
+    act(teeworlds, "changelevel", "dm6")
+    wait_for(lambda: getattr(ask(teeworlds), "map", "") == "dm6", seconds=30, what="the new map")
+    assert "nvalid client" in act(teeworlds, "kick", 5)

@@ -55,6 +55,7 @@ class World:
             "rcon_password": "",
             "mp_gamemode": "coop",
         } | {f"practice_filler_{number:03}": str(number) for number in range(200)}
+        self.banned: list[str] = []
         self._userids = count(2)
         self._commands: dict[str, Callable[[list[str]], str]] = {
             "status": self._status,
@@ -65,6 +66,9 @@ class World:
             "say": self._say,
             "echo": " ".join,
             "kickid": self._kickid,
+            "banid": self._banid,
+            "writeid": self._writeid,
+            "listid": lambda _: "\n".join([f"ID filter list: {len(self.banned)} entries", *self.banned]),
             "cvarlist": self._cvarlist,
             "help": lambda _: "Commands: " + ", ".join(sorted(self._commands)),
             "quit": self._quit,
@@ -101,7 +105,7 @@ class World:
     def _join(self) -> None:
         taken = {player.name for player in self.players}
         userid = next(self._userids)
-        free = [name for name in (f"[demo] {name}" for name in NAMES) if name not in taken]
+        free = [name for name in (f"[demo] {name}" for name in NAMES) if name not in taken and name not in self.banned]
         player = Player(userid, chance.choice(free or [f"[demo] Survivor {userid}"]))
         self.players.append(player)
         self.say(f'Client "{player.name}" connected (simulated).')
@@ -166,6 +170,20 @@ class World:
                 self._leave(player, "Kicked by Console : " + (" ".join(arguments[1:]) or "no reason given"))
                 return f"Kicked {player.name}"
         return "Unknown userid. Use status to see who is here."
+
+    def _banid(self, arguments: list[str]) -> str:
+        """`banid MINUTES USERID [kick]`; pretend players have nothing but a name, so that is kept out."""
+        for player in self.players:
+            if arguments[1:2] == [str(player.userid)]:
+                self.banned.append(player.name)
+                if arguments[2:] == ["kick"]:
+                    self._leave(player, "Kicked and banned by Console")
+                return f"Banned {player.name} permanently"
+        return "Unknown userid. Use status to see who is here."
+
+    def _writeid(self, _: list[str]) -> str:
+        self.say(f"Wrote {len(self.banned)} entries (simulated).")
+        return ""
 
     def _cvarlist(self, _: list[str]) -> str:
         """Long on purpose: its answer takes several RCON packets, as a real server's does."""

@@ -1,0 +1,103 @@
+"""Views of the live panel: who plays, asked of the game itself, and what can be done about it while it runs."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from jobs.pages import done, member, refused
+from servers import games, services
+from servers.errors import ServerError
+from servers.forms import LevelForm, MessageForm, PlayerForm
+from servers.models import Right, Server
+from servers.views import head_context, server_page
+
+REFUSALS = (ServerError, games.UnknownGame)
+
+
+def players_url(server: Server) -> str:
+    return reverse("servers:players", args=[server.name])
+
+
+def players_topic(server: Server) -> str:
+    """Told to the page that acted, so that it asks the game again; nobody publishes it, for the game is asked."""
+    return f"players:{server.pk}"
+
+
+@require_safe
+@server_page(Right.RCON)
+def players(request: HttpRequest, server: Server) -> HttpResponse:
+    """Everybody on the server, by the number that kick and ban take."""
+    return render(request, "servers/players.html", players_context(request, server) | {"tab": "players"})
+
+
+@require_safe
+@server_page(Right.RCON)
+def players_part(request: HttpRequest, server: Server) -> HttpResponse:
+    return render(request, "servers/_players.html", players_context(request, server))
+
+
+def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
+    context = head_context(request, server) | {"players_topic": players_topic(server)}
+    try:
+        return context | {"listed": services.list_players(server=server)}
+    except REFUSALS as error:
+        return context | {"problem": str(error)}
+
+
+@require_POST
+@server_page(Right.RCON)
+def kick(request: HttpRequest, server: Server, player: int) -> HttpResponse:
+    """Throw somebody out."""
+    form = PlayerForm(request.POST)
+    name = form.cleaned_data["player_name"] if form.is_valid() else ""
+    try:
+        services.kick_player(by=member(request), server=server, player=player, name=name)
+    except REFUSALS as error:
+        return refused(request, str(error), to=players_url(server), topics=[players_topic(server)])
+    return done(request, f"{name} was kicked.", to=players_url(server), topics=[players_topic(server)])
+
+
+@require_http_methods(["GET", "POST"])
+@server_page(Right.RCON)
+def ban(request: HttpRequest, server: Server, player: int) -> HttpResponse:
+    """Keep somebody out for good, after asking."""
+    form = PlayerForm(request.POST or request.GET)
+    if not form.is_valid():
+        return redirect(players_url(server))
+    name = form.cleaned_data["player_name"]
+    if request.method == "GET":
+        return render(request, "servers/ban.html", {"server": server, "player": player, "player_name": name})
+    try:
+        services.ban_player(by=member(request), server=server, player=player, name=name)
+    except REFUSALS as error:
+        return refused(request, str(error), to=players_url(server))
+    return done(request, f"{name} is banned.", to=players_url(server))
+
+
+@require_POST
+@server_page(Right.RCON)
+def say(request: HttpRequest, server: Server) -> HttpResponse:
+    """A message to everybody who plays."""
+    form = MessageForm(request.POST)
+    text = form.cleaned_data["text"] if form.is_valid() else ""
+    try:
+        services.say(by=member(request), server=server, text=text)
+    except REFUSALS as error:
+        return refused(request, str(error), to=players_url(server))
+    return done(request, "The message was sent.", to=players_url(server))
+
+
+@require_POST
+@server_page(Right.RCON)
+def change_level(request: HttpRequest, server: Server) -> HttpResponse:
+    """Another map, at once."""
+    form = LevelForm(request.POST)
+    level = form.cleaned_data["level"] if form.is_valid() else ""
+    try:
+        services.change_level(by=member(request), server=server, level=level)
+    except REFUSALS as error:
+        return refused(request, str(error), to=players_url(server))
+    return done(request, f"The map changes to {level}.", to=players_url(server), topics=[players_topic(server)])

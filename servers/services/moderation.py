@@ -1,0 +1,75 @@
+"""The panel's buttons for a running game: kick, ban, say, change the map; each by the lines its definition has for it.
+
+A player is named by the number the game's own `status` gives, asked for again before each blow: numbers are given to
+others, names are taken by anybody, so both have to be as the member saw them. No name is ever part of a command.
+"""
+
+from typing import TYPE_CHECKING
+
+from servers.errors import CommandRefused, PlayerGone
+from servers.games.syntax import RefusedError
+from servers.models import Server
+from servers.protocols.status import Listed, read_players
+from servers.services.commands import exchange, require_console
+from servers.services.common import record
+
+if TYPE_CHECKING:
+    from portal.models import User
+
+STATUS = "status"
+LONGEST_MESSAGE = 120  # characters; Source's chat holds 127 bytes
+
+
+def list_players(*, server: Server) -> tuple[Listed, ...]:
+    """Who plays now, asked of the game. Blocks for up to five seconds. Raises as `send_command` does."""
+    game = require_console(server)
+    if not game.actions.players:
+        raise CommandRefused(f"{game.name} does not say who plays in a way that a player could be picked by.")
+    return read_players(game.actions.players, exchange(server, STATUS, on_console=False))
+
+
+def kick_player(*, by: "User", server: Server, player: int, name: str) -> None:
+    """Throw out the player of that number, if it is still called `name`. Raises `PlayerGone`, and as `say` does."""
+    _strike("kick", by=by, server=server, player=player, name=name)
+
+
+def ban_player(*, by: "User", server: Server, player: int, name: str) -> None:
+    """Throw out and keep out for good, where the game keeps a list of that. Raises as `kick_player` does."""
+    _strike("ban", by=by, server=server, player=player, name=name)
+
+
+def say(*, by: "User | None", server: Server, text: str) -> None:
+    """A message in the chat of everybody who plays. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`."""
+    text = text.strip()
+    if not text:
+        raise CommandRefused("Type a message first.")
+    if len(text) > LONGEST_MESSAGE:
+        raise CommandRefused(f"The message is too long. Use {LONGEST_MESSAGE} characters at most.")
+    _act("say", text, by=by, server=server, text=text)
+
+
+def change_level(*, by: "User", server: Server, level: str) -> None:
+    """Change the map at once. Raises as `say` does; `CommandRefused` also for a map the game's definition lacks."""
+    if level not in require_console(server).maps:
+        raise CommandRefused(f"There is no map called {level!r} here. Pick one of the list.")
+    _act("changelevel", level, by=by, server=server, map=level)
+
+
+def _strike(action: str, *, by: "User", server: Server, player: int, name: str) -> None:
+    if not any(one.id == player and one.name == name for one in list_players(server=server)):
+        raise PlayerGone(name)
+    _act(action, player, by=by, server=server, player=player, player_name=name)
+
+
+def _act(action: str, value: str | int, *, by: "User | None", server: Server, **detail: str | int) -> None:
+    game = require_console(server)
+    assert game.console  # require_console saw to it
+    try:
+        lines = game.actions.lines(action, value, game.console)
+    except RefusedError as error:
+        raise CommandRefused(f"The message {error}") from None
+    if not lines:
+        raise CommandRefused(f"{game.name} has no command for that.")
+    record(by, server, action, **detail)
+    for line in lines:
+        exchange(server, line)
