@@ -8,38 +8,26 @@ from servers.services.commands import hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.installations import begin_build, fail_build, folder, install_game, promote, reuse_version
-from servers.services.layers import (
-    build_layer,
-    change_layer,
-    change_source,
-    create_layer,
-    delete_layer,
-    finish_build,
-    request_cleaning,
-)
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_query, record_unit, use_installation
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.sharing import share_server, transfer_server, unshare_server
 
 __all__ = [
+    "ban_player",
     "beat",
     "begin_build",
+    "change_level",
     "clone_server",
     "create_server",
     "delete_server",
     "fail_build",
     "finish_put_away",
     "folder",
-    "add_to_stack",
-    "ban_player",
     "hide_secrets",
     "install_game",
-    "begin_upload",
-    "build_layer",
-    "change_layer",
-    "change_level",
-    "change_source",
+    "kick_player",
+    "list_players",
     "promote",
     "purge_servers",
     "record_query",
@@ -48,6 +36,7 @@ __all__ = [
     "restart_server",
     "restore_server",
     "reuse_version",
+    "say",
     "send_command",
     "share_server",
     "start_server",
@@ -56,10 +45,6 @@ __all__ = [
     "take_up",
     "transfer_server",
     "unshare_server",
-    "kick_player",
-    "list_players",
-    "move_in_stack",
     "update_settings",
     "use_installation",
 ]
-    "say",
