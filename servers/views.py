@@ -1,4 +1,4 @@
-"""The pages that show servers, and their parts that refresh by themselves; `servers/actions.py` has what changes them."""
+"""Pages that show servers, and their parts that refresh by themselves; `servers/actions.py` has what changes them."""
 
 from collections.abc import Callable
 from functools import wraps
