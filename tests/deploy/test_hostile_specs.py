@@ -93,11 +93,12 @@ def hostile_specs() -> list[str]:
         for missing in ("installation", "layers")
     ]
     specs += [json.dumps(GOOD | {"installation": f"good/{name}"}) for name in ("link", "roots", "absent", "..", "1/")]
-    while len(specs) < 200:
+    while len(specs) < 210:
         text = json.dumps(GOOD)
         at = pick.randrange(2, len(text) - 40)
-        specs.append(text[:at] + pick.choice(["\\u0000", "\x01", "'", "}", "]]"]) + text[at + 1 :])
-    return specs
+        text = text[:at] + pick.choice(["\\u0000", "\x01", "'", "}", "]]"]) + text[at + 1 :]
+        specs += [text] if text not in specs else []
+    return list(dict.fromkeys(specs))
 
 
 def test_none_of_200_hostile_specs_is_mounted(victim: Host) -> None:
@@ -148,7 +149,8 @@ def test_links_swapped_while_the_helper_runs_lead_nowhere(victim: Host) -> None:
         outcomes = victim.run("python3", "-c", RACE, timeout=120).stdout.strip()
     finally:
         victim.sh(
-            f"touch /tmp/enough; systemctl stop swapper; rm -f {PLACE}/layers/spare; mkdir -p {PLACE}/layers/one",
+            f"touch /tmp/enough; systemctl stop swapper; cd {PLACE}/layers; rm -rf one spare;"
+            "mkdir one; chown left4me: one",
             check=False,
         )
     assert "escaped" not in outcomes
