@@ -54,6 +54,10 @@ LOCAL_MOUNT = os.environ.get("LEFT4ME_LOCAL_MOUNT", "auto")
 HTTPS = _flag("LEFT4ME_HTTPS")
 # How many servers a member may have; staff are exempt.
 SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))
+# Bytes: one uploaded file, and what the layers of a member may take; staff are exempt from the second.
+UPLOAD_MAX = int(os.environ.get("LEFT4ME_UPLOAD_MAX", str(2 << 30)))
+LAYER_QUOTA = int(os.environ.get("LEFT4ME_LAYER_QUOTA", str(20 << 30)))
+STEAM_API = os.environ.get("LEFT4ME_STEAM_API", "https://api.steampowered.com")
 
 INSTALLED_APPS = [
     "daphne",

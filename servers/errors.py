@@ -73,3 +73,21 @@ class CommandFailed(ServerError):
     """The command was sent and no answer came."""
 
     field = "command"
+
+
+class LayerInvalid(ServerError):
+    """What was given for a layer, or for its place on a stack, does not fit."""
+
+
+class LayersFull(ServerError):
+    """The member has as many layers, or as many bytes in them, as members may have."""
+
+
+class LayerInUse(ServerError):
+    def __init__(self, name: str, users: list[str]) -> None:
+        shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")
+        super().__init__(f"{name} is in use by {shown}. Take it off those stacks first.")
+
+
+class UploadRefused(ServerError):
+    """That piece, or that file, is not taken."""

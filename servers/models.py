@@ -11,10 +11,26 @@ from django.db.models import Q
 from django.utils import timezone
 
 from jobs.models import Stream
+from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
 
 if TYPE_CHECKING:
     from portal.models import User
 
+__all__ = [
+    "AuditEvent",
+    "Blueprint",
+    "Installation",
+    "Layer",
+    "LayerBuild",
+    "LayerFile",
+    "Membership",
+    "Node",
+    "Right",
+    "Server",
+    "ServerPort",
+    "StackEntry",
+    "Upload",
+]
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 KEEP_DELETED = timedelta(days=7)
 
@@ -142,6 +158,9 @@ class Server(models.Model):
         blank=True,
         related_name="servers",
         help_text="What it last started on.",
+    )
+    mounted = ArrayField(
+        models.CharField(max_length=64), default=list, editable=False, help_text="Layer builds it last started with."
     )
     settings = models.JSONField(default=dict, blank=True, help_text="Chosen values by key; the rest are defaults.")
     secrets = models.JSONField(default=dict, editable=False, help_text="Generated values, such as the rcon password.")

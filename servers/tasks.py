@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import games, installing, services
 from servers.errors import ServerError
+from servers.layers import stack
 from servers.models import KEEP_DELETED, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
@@ -140,8 +141,11 @@ def _launch(run: Run, server: Server) -> None:
         raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")
     _wait_for_namesake(run, server)
     installation = _current_installation(server)
-    spec = _spec(server, installation)
-    services.use_installation(server=server, installation=installation)
+    layers = stack.for_start(server)
+    spec = _spec(server, installation, layers)
+    services.use_installation(server=server, installation=installation, layers=[path.name for path in layers])
+    if layers:
+        run.log(f"Layers over them: {', '.join(entry.layer.name for entry in stack.entries(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
@@ -168,11 +172,11 @@ def _current_installation(server: Server) -> Installation:
     return found
 
 
-def _spec(server: Server, installation: Installation) -> ServerSpec:
+def _spec(server: Server, installation: Installation, layers: Sequence[Path]) -> ServerSpec:
     return server_spec(
         games.get(server.game),
         name=server.name,
-        layers=(folder(installation),),
+        layers=(folder(installation), *layers),
         settings=server.settings,
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},

@@ -29,6 +29,7 @@ class Housekeeping:
             services.beat(node=self.node, info=self._info())
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
+            services.request_cleaning(node=self.node)
             self._next_purge = time.monotonic() + PURGE_EVERY
 
     def _info(self) -> dict[str, object]:

@@ -8,30 +8,63 @@ from servers.services.commands import hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.installations import begin_build, fail_build, folder, install_game, promote, reuse_version
+from servers.services.layers import (
+    build_layer,
+    change_layer,
+    change_source,
+    create_layer,
+    delete_layer,
+    finish_build,
+    request_cleaning,
+)
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_query, record_unit, use_installation
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.sharing import share_server, transfer_server, unshare_server
+from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
+from servers.services.uploads import (
+    begin_upload,
+    continue_upload,
+    discard_stale_uploads,
+    discard_upload,
+    finish_upload,
+)
 
 __all__ = [
+    "add_to_stack",
     "ban_player",
     "beat",
     "begin_build",
+    "begin_upload",
+    "build_layer",
+    "change_layer",
     "change_level",
+    "change_source",
     "clone_server",
+    "continue_upload",
+    "copy_stack",
+    "create_layer",
     "create_server",
+    "delete_layer",
     "delete_server",
+    "discard_stale_uploads",
+    "discard_upload",
     "fail_build",
+    "finish_build",
     "finish_put_away",
+    "finish_upload",
     "folder",
     "hide_secrets",
     "install_game",
     "kick_player",
     "list_players",
+    "move_in_stack",
     "promote",
     "purge_servers",
     "record_query",
     "record_unit",
+    "remove_from_stack",
+    "request_cleaning",
     "request_purge",
     "restart_server",
     "restore_server",

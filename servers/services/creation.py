@@ -15,6 +15,7 @@ from servers.errors import NameInvalid, NameTaken, TooManyServers
 from servers.models import NAME_PATTERN, Blueprint, Node, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.ports import give_ports
+from servers.services.stacks import copy_stack
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -32,11 +33,16 @@ def create_server(
     """
     game = games.get(blueprint.game)
     chosen = game.clean_settings({**blueprint.settings, **(settings or {})})
-    return _make(by=by, name=name, game=game, blueprint=blueprint, settings=chosen, node=node or seeds.ensure_node())
+    with transaction.atomic():
+        made = _make(
+            by=by, name=name, game=game, blueprint=blueprint, settings=chosen, node=node or seeds.ensure_node()
+        )
+        copy_stack(source=blueprint, server=made)
+    return made
 
 
 def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]:
-    """A server of `by`'s with the settings of `server`; the job copies its files. Secrets and members are not copied.
+    """A server of `by`'s with the settings and layers of `server`; the job copies its files, but no secrets and members.
 
     Raises as `create_server` does, and `ServerGone`.
     """
@@ -46,6 +52,7 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
             by=by, name=name, game=game, blueprint=source.blueprint,
             settings=game.clean_settings(source.settings), node=source.node,
         )  # fmt: skip
+        copy_stack(source=source, server=made)
         job = enqueue(
             kind=CLONE,
             subject=made.topic,

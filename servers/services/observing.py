@@ -1,5 +1,6 @@
 """What was seen of a node and its servers: written by the agent, and by the job that starts a server, alone."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,9 +10,9 @@ from jobs import events
 from servers.models import Installation, Node, Server
 
 
-def use_installation(*, server: Server, installation: Installation) -> None:
-    """The server starts on `installation` now: this is where it moves to a new version."""
-    Server.objects.filter(pk=server.pk).update(installation=installation)
+def use_installation(*, server: Server, installation: Installation, layers: Sequence[str] = ()) -> None:
+    """The server starts on `installation` and these layer builds now: this is where it moves to new versions."""
+    Server.objects.filter(pk=server.pk).update(installation=installation, mounted=list(layers))
 
 
 def record_unit(*, server: Server, unit: str, detail: str, at: datetime | None) -> None:

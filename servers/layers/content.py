@@ -1,0 +1,64 @@
+"""Seals what was written: files read-only, every one hashed, the whole named by its content; then nothing changes it."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from servers.layers.writer import CHUNK
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a build, or inside its add-on package `addon`. `path` is relative to the game's files."""
+
+    path: str
+    size: int
+    addon: str = ""
+
+
+@dataclass(kw_only=True)
+class Content:
+    """What a build consists of."""
+
+    digest: str
+    size: int
+    files: list[File]
+    inside: list[File] = field(default_factory=list)
+    campaigns: list[dict[str, Any]] = field(default_factory=list)
+    maps: list[str] = field(default_factory=list)
+
+    def all_files(self) -> Iterator[File]:
+        yield from self.files
+        yield from self.inside
+
+
+def seal(root: Path, *, check: Callable[[], None]) -> Content:
+    """Make everything below `root` read-only and name it. `check` is called between files: it may raise."""
+    total, files, name = 0, [], hashlib.sha256()
+    for path in sorted(_files(root)):
+        check()
+        size, digest = _hash(root / path)
+        (root / path).chmod(0o444)
+        name.update(f"{digest} {size} {path}\n".encode())
+        files.append(File(path, size))
+        total += size
+    return Content(digest=name.hexdigest(), size=total, files=files)
+
+
+def _files(root: Path) -> Iterator[str]:
+    for parent, folders, names in os.walk(root):
+        os.chmod(parent, 0o755)  # noqa: S103 (the game's user reads it)
+        folders.sort()
+        yield from (os.path.relpath(os.path.join(parent, name), root) for name in names)
+
+
+def _hash(path: Path) -> tuple[int, str]:
+    size, digest = 0, hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(chunk)
+            digest.update(chunk)
+    return size, digest.hexdigest()

@@ -1,0 +1,35 @@
+"""The job kinds of layers: building one, and deleting what nobody has any more."""
+
+from jobs.registry import JobError, job_kind
+from jobs.run import Run
+from servers import games, services
+from servers.errors import ServerError
+from servers.layers import stack
+from servers.layers.build import build, placing
+from servers.models import Layer
+from servers.runtime.files import delete_tree
+from servers.services.layers import BUILD, CLEAN, TIME_LIMIT, unused_digests
+
+
+@job_kind(BUILD, time_limit=TIME_LIMIT)
+def build_layer(run: Run, layer: int, upload: str = "") -> None:
+    target = Layer.objects.select_related("owner", "build").filter(pk=layer).first()
+    if target is None:
+        run.log("The layer was deleted. There is nothing to do.")
+        return
+    try:
+        build(run, target, upload)
+    except (ServerError, games.UnknownGame) as error:
+        raise JobError(str(error)) from error
+
+
+@job_kind(CLEAN, time_limit=3600)
+def clean(run: Run) -> None:
+    """Deletes uploads nobody continued and folders of builds that neither a layer nor a server has."""
+    run.log(f"{services.discard_stale_uploads()} uploads that nobody finished are gone.")
+    with placing():
+        unused = unused_digests(stack.digests_here())
+        for digest in unused:
+            run.check()
+            delete_tree(stack.folder(digest))
+    run.log(f"{len(unused)} builds that nobody has any more are gone.")

@@ -1,0 +1,170 @@
+"""Layers: made, rebuilt, shared and deleted. A job makes the files; servers move to a new build at their next start."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+from django.utils.text import slugify
+
+from jobs import events
+from jobs.models import Job
+from jobs.services import enqueue
+from servers import games, seeds
+from servers.errors import LayerInUse, LayerInvalid, LayersFull
+from servers.layers import stack
+from servers.models import Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
+
+if TYPE_CHECKING:
+    from portal.models import User
+    from servers.layers.content import Content
+
+BUILD, CLEAN = "layers.build", "layers.clean"
+TIME_LIMIT = 4 * 3600
+KEPT_BUILDS = 3
+BATCH = 2000  # rows of files in one statement
+STALE = timedelta(hours=24)  # an upload that nobody continued for so long is given up
+MAX_LAYERS = 200  # of one member
+
+
+def create_layer(
+    *, by: "User", name: str, game: str, kind: str, visibility: str, source: Mapping[str, Any], upload: str = ""
+) -> Layer:
+    """Make a layer of `by`'s and ask for its first build. Raises `LayerInvalid`, `LayersFull`, `UnknownGame`."""
+    games.get(game)
+    with transaction.atomic():
+        _refuse_beyond_limit(by)
+        layer = Layer.objects.create(
+            slug=_free_slug(name), name=name, game=game, kind=kind, owner=by, visibility=visibility, source=dict(source)
+        )
+        build_layer(by=by, layer=layer, upload=upload)
+        events.publish(f"user:{by.pk}")
+    return layer
+
+
+def build_layer(*, by: "User | None", layer: Layer, upload: str = "") -> Job:
+    """Ask for a new build of what the layer's source says now; of an archive, from the file `upload`."""
+    if layer.kind == Layer.Kind.ARCHIVE and not upload:
+        raise LayerInvalid("Upload a file first: an archive is built from one.")
+    return enqueue(
+        kind=BUILD,
+        subject=layer.topic,
+        title=f"Build {layer.name}",
+        args={"layer": layer.pk, "upload": upload},
+        node=seeds.ensure_node().slug,
+        requested_by=by,
+        coalesce=True,
+        time_limit=TIME_LIMIT,
+    )
+
+
+def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job:
+    """Replace what the layer is made from and ask for a build."""
+    with transaction.atomic():
+        Layer.objects.filter(pk=layer.pk).update(source=dict(source))
+        return build_layer(by=by, layer=layer)
+
+
+def change_layer(*, layer: Layer, name: str, visibility: str, shared_with: Iterable["User"]) -> None:
+    """Rename it and say who may use it. Stacks that have it keep it, also those of who may not use it any more."""
+    with transaction.atomic():
+        Layer.objects.filter(pk=layer.pk).update(name=name, visibility=visibility)
+        layer.shared_with.set(shared_with)
+        events.publish(layer.topic)
+
+
+def delete_layer(*, layer: Layer) -> None:
+    """Forget it and its builds; the cleaning job deletes files nobody has any more. Raises `LayerInUse`."""
+    with transaction.atomic():
+        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        if users := users_of(fresh):
+            raise LayerInUse(fresh.name, users)
+        StackEntry.objects.filter(layer=fresh).exclude(server__deleted_at=None).delete()
+        fresh.delete()
+        events.publish(layer.topic, f"user:{layer.owner_id}")
+
+
+def users_of(layer: Layer) -> list[str]:
+    """Who has it on a stack: names of servers that are not deleted, and of blueprints."""
+    entries = layer.entries.filter(Q(server=None) | Q(server__deleted_at=None))
+    found = entries.order_by("pk").values_list("server__name", "blueprint__name")
+    return [server or f"the blueprint {blueprint}" for server, blueprint in found]
+
+
+def finish_build(*, layer: Layer, content: "Content") -> LayerBuild:
+    """Record a finished build and make it what servers take at their next start. Run twice, it changes nothing."""
+    with transaction.atomic():
+        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        build, is_new = LayerBuild.objects.get_or_create(
+            layer=fresh,
+            digest=content.digest,
+            defaults={
+                "size_bytes": content.size,
+                "file_count": len(content.files),
+                "campaigns": content.campaigns,
+                "maps": content.maps,
+            },
+        )
+        if is_new:
+            rows = (LayerFile(build=build, addon=f.addon, path=f.path, size_bytes=f.size) for f in content.all_files())
+            LayerFile.objects.bulk_create(rows, batch_size=BATCH)
+        Layer.objects.filter(pk=fresh.pk).update(build=build, refreshed_at=timezone.now())
+        _forget_old_builds(fresh, keep=build)
+        events.publish(layer.topic)
+    return build
+
+
+def request_cleaning(*, node: Node) -> Job | None:
+    """The job that deletes what nobody has any more, when there is any on this machine."""
+    if not unused_digests(stack.digests_here()) and not Upload.objects.filter(touched_at__lt=stale_since()).exists():
+        return None
+    return enqueue(kind=CLEAN, subject=f"layers:{node.slug}", title="Clean up layers", node=node.slug, coalesce=True)
+
+
+def check_size(*, layer: Layer, size: int) -> None:
+    """Raise `LayersFull` when a build of `size` bytes would be more than the layer's owner may have."""
+    limit: int = settings.LAYER_QUOTA
+    if not layer.owner.is_staff and stored_bytes(layer.owner, besides=layer) + size > limit:
+        raise LayersFull(
+            f"The layers of {layer.owner} would take more than {limit >> 20} MB. Delete one that is not needed first."
+        )
+
+
+def stored_bytes(owner: "User", *, besides: Layer | None = None) -> int:
+    """What the current builds of a member's layers take."""
+    layers = Layer.objects.filter(owner=owner).exclude(pk=besides.pk if besides else 0)
+    return layers.aggregate(total=Sum("build__size_bytes"))["total"] or 0
+
+
+def stale_since() -> datetime:
+    """Uploads not touched since then are given up."""
+    return timezone.now() - STALE
+
+
+def unused_digests(digests: Iterable[str]) -> set[str]:
+    """Those that no build has and no server last started with."""
+    known = set(LayerBuild.objects.filter(digest__in=(asked := set(digests))).values_list("digest", flat=True))
+    mounted = Server.objects.filter(mounted__overlap=list(asked)).values_list("mounted", flat=True)
+    return asked - known - {digest for one in mounted for digest in one}
+
+
+def _forget_old_builds(layer: Layer, *, keep: LayerBuild) -> None:
+    """Of former builds the newest few stay for who wants to compare, and those servers still run on."""
+    former = list(layer.builds.exclude(pk=keep.pk)[KEPT_BUILDS - 1 :])
+    running = Server.objects.filter(mounted__overlap=[build.digest for build in former])
+    used = {digest for one in running.values_list("mounted", flat=True) for digest in one}
+    LayerBuild.objects.filter(pk__in=[build.pk for build in former if build.digest not in used]).delete()
+
+
+def _free_slug(name: str) -> str:
+    wanted = slugify(name)[:50].strip("-") or "layer"
+    taken = set(Layer.objects.filter(slug__startswith=wanted).values_list("slug", flat=True))
+    return next(slug for n in range(1, len(taken) + 2) if (slug := wanted if n == 1 else f"{wanted}-{n}") not in taken)
+
+
+def _refuse_beyond_limit(by: "User") -> None:
+    if not by.is_staff and Layer.objects.filter(owner=by).count() >= MAX_LAYERS:
+        raise LayersFull(f"You have {MAX_LAYERS} layers, as many as a member may have. Delete one first.")
