@@ -17,8 +17,10 @@ BEGAN := $(shell date +%s)
 demo: .venv/run
 	@LEFT4ME_DEMO_BEGAN=$(BEGAN) $(BIN)/python manage.py demo $(ARGS)
 
+# Most tests wait for real processes rather than compute: several run side by side, each with a PostgreSQL of its own.
+SIDE_BY_SIDE ?= 4
 test: .venv/dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist loadgroup $(ARGS)
 
 check: .venv/dev
 	$(BIN)/ruff check .

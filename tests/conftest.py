@@ -14,6 +14,14 @@ from tests.stack import Stack
 PASSWORD = "correct horse battery"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, a file's tests stay together, and all that boot a Debian do: such fixtures are made once."""
+    for item in items:
+        group = "host" if item.get_closest_marker("host") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(autouse=True)
 def fast_settings(settings) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

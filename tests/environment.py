@@ -15,7 +15,9 @@ os.environ["LEFT4ME_SECRET_KEY"] = "for tests only"
 os.environ["LEFT4ME_LOG_LEVEL"] = "WARNING"
 postgres: Postgres | None = None
 
-if not os.environ.get("DATABASE_URL"):
+# Tests side by side inherit what the process that shares them out has set here: each still gets its own, to crash.
+if not os.environ.get("DATABASE_URL") or "LEFT4ME_TEST_POSTGRES" in os.environ:
+    os.environ["LEFT4ME_TEST_POSTGRES"] = "embedded"
     postgres = Postgres(ROOT / "postgres", durable=False)
     postgres.start()
     os.environ["DATABASE_URL"] = postgres.url
