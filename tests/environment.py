@@ -10,6 +10,7 @@ from portal.postgres import Postgres
 
 ROOT = Path(tempfile.mkdtemp(prefix="left4me-test-"))
 ROOT.chmod(0o755)
+(ROOT / "static").mkdir()
 os.environ["LEFT4ME_VAR"] = str(ROOT)
 os.environ["LEFT4ME_SECRET_KEY"] = "for tests only"
 os.environ["LEFT4ME_LOG_LEVEL"] = "WARNING"
