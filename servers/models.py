@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from jobs.models import Stream
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
+from servers.panel_models import Pending, Sample
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -25,7 +26,9 @@ __all__ = [
     "LayerFile",
     "Membership",
     "Node",
+    "Pending",
     "Right",
+    "Sample",
     "Server",
     "ServerPort",
     "StackEntry",
@@ -163,6 +166,12 @@ class Server(models.Model):
         models.CharField(max_length=64), default=list, editable=False, help_text="Layer builds it last started with."
     )
     settings = models.JSONField(default=dict, blank=True, help_text="Chosen values by key; the rest are defaults.")
+    follows_blueprint = models.BooleanField(
+        default=False, help_text="What its blueprint says goes under its settings at each start, not only at the first."
+    )
+    started_with = models.JSONField(
+        default=dict, editable=False, help_text="Every setting's value as it was last started with."
+    )
     secrets = models.JSONField(default=dict, editable=False, help_text="Generated values, such as the rcon password.")
     console = models.OneToOneField(Stream, on_delete=models.PROTECT, related_name="server")
     desired = models.CharField(max_length=4, choices=Desired, default=Desired.STOP)
@@ -186,6 +195,9 @@ class Server(models.Model):
             models.UniqueConstraint(fields=["name"], condition=Q(deleted_at=None), name="server_name_taken"),
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="server_name_pattern"),
             models.CheckConstraint(condition=Q(deleted_at=None) | Q(desired="stop"), name="server_deleted_stopped"),
+            models.CheckConstraint(
+                condition=Q(follows_blueprint=False) | Q(blueprint__isnull=False), name="server_follows_something"
+            ),
         ]
 
     def __str__(self) -> str:
