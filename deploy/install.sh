@@ -96,7 +96,8 @@ make_database() {
 
 write_environment() {
     if [[ -e $ENVIRONMENT ]]; then
-        say "$ENVIRONMENT is kept as it is"
+        say "$ENVIRONMENT is kept as it is${OVERLAY:+, but for LEFT4ME_OVERLAY=$OVERLAY}"
+        [[ -z $OVERLAY ]] || run sed -i "s/^LEFT4ME_OVERLAY=.*/LEFT4ME_OVERLAY=\"$OVERLAY\"/" "$ENVIRONMENT"
         return
     fi
     local host=${SITE#*://} https=1

@@ -14,6 +14,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def cached_wheels(suite: str) -> Path:
         if not wheels.exists():
             partial = wheels.with_suffix(".partial")
             python = PYTHONS[suite]
-            command = [BASE / ".venv/bin/python", "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
             platforms = [f"--platform=manylinux_2_{minor}_{os.uname().machine}" for minor in (17, 28, 34)]
             subprocess.run(
                 [*command, "-r", BASE / "requirements.txt", "-d", partial, f"--python-version={python}",

@@ -1,0 +1,150 @@
+"""The real host: what a mount costs and how fast its units start, on a Debian 13 booted in systemd-nspawn.
+
+The portal is not needed for this: the units are put in place as the installer does, and servers made by hand. Every
+ratio is the bare directory's time over the mount's, measured one after the other in the same run, best of several.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator
+
+from tests.bench.figure import Figure
+from tests.deploy.host import Host, why_not
+
+PLACE = "/var/lib/left4me"
+LAYERS = 5
+MANY = 50
+SETUP = """
+set -e
+apt-get install -y -qq --no-install-recommends fuse3 fuse-overlayfs polkitd dbus acl >/dev/null
+echo user_allow_other >> /etc/fuse.conf
+mkdir -p /opt/left4me && ln -sfn /mnt/checkout /opt/left4me/current
+D=/mnt/checkout/deploy
+install -D -m 644 $D/etc/sysusers.conf /etc/sysusers.d/left4me.conf && systemd-sysusers
+install -D -m 644 $D/etc/tmpfiles.conf /etc/tmpfiles.d/left4me.conf && systemd-tmpfiles --create left4me.conf
+cp "$D/etc/journald@left4me.conf" /etc/systemd/ && cp $D/units/*.service $D/units/*.slice /etc/systemd/system/
+install -D $D/units/left4me-server-257.conf /etc/systemd/system/left4me-server@.service.d/left4me-server-257.conf
+systemctl daemon-reload
+"""
+# Makes `count` servers over one installation of 20,000 small files and a pack, with four more layers.
+MAKE = """
+import json, os, pwd, sys
+place, count, layers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+game = f"{place}/installations/bench/1"
+for number in range(200):
+    os.makedirs(f"{game}/files/{number}", exist_ok=True)
+    for file in range(100):
+        with open(f"{game}/files/{number}/{file}", "wb") as small:
+            small.write(b"x" * 1500)
+with open(f"{game}/pack", "wb") as pack:
+    for _ in range(400):
+        pack.write(os.urandom(1 << 20))
+with open(f"{game}/game", "w") as program:
+    program.write("#!/bin/sh\\ntrap 'exit 0' INT TERM\\nwhile :; do sleep 1000 & wait $!; done\\n")
+os.chmod(f"{game}/game", 0o775)
+names = [f"layer{number}" for number in range(layers - 1)]
+for name in names:
+    os.makedirs(f"{place}/layers/{name}", exist_ok=True)
+for number in range(count):
+    home = f"{place}/runtime/bench{number}"
+    for folder in ("config", "upper", "work", "merged"):
+        os.makedirs(f"{home}/{folder}", exist_ok=True)
+    with open(f"{home}/unit.json", "w") as file:
+        limits = {"memory_max": 1 << 30, "tasks_max": 100, "ports": [27015]}
+        json.dump({"installation": "bench/1", "layers": names} | limits, file)
+    with open(f"{home}/run.json", "w") as file:
+        json.dump({"argv": ["./game"], "environment": {"PATH": "/usr/bin:/bin"}, "workdir": ".", "stop_signal": 2,
+                   "stop_after": 5, "kill_after": 5}, file)
+os.system(f"chown -R left4me:left4me-game {place}; chmod -R g+rwX {place}")
+"""
+# Times one thing in a tree, so that both trees are read by the same code.
+MEASURE = """
+import os, sys, time
+what, tree = sys.argv[1], sys.argv[2]
+def read():
+    for folder in range(200):
+        for file in range(100):
+            with open(f"{tree}/files/{folder}/{file}", "rb", buffering=0) as small:
+                small.read()
+def sequential():
+    descriptor = os.open(f"{tree}/pack", os.O_RDONLY)
+    while os.read(descriptor, 1 << 20):
+        pass
+    os.close(descriptor)
+def append():
+    for number in range(20_000):
+        with open(f"{tree}/bench.log", "ab", buffering=0) as log:
+            log.write(b"a line of a game's log, eighty characters long, as they are written all day\\n")
+    os.unlink(f"{tree}/bench.log")
+best = 1e9
+for _ in range(5):
+    began = time.perf_counter()
+    {"read": read, "sequential": sequential, "append": append}[what]()
+    best = min(best, time.perf_counter() - began)
+print(best)
+"""
+START = """
+import subprocess, sys, time
+times = []
+for number in range(int(sys.argv[1])):
+    began = time.perf_counter()
+    subprocess.run(["systemctl", "start", f"left4me-server@bench{number}"], check=True)
+    times.append(time.perf_counter() - began)
+print(*times)
+"""
+TOGETHER = """
+import subprocess, sys, time
+began = time.perf_counter()
+subprocess.run(["systemctl", "start", *sys.argv[1].split()], check=True)
+print(time.perf_counter() - began)
+"""
+RATIOS = {"read": 0.8, "sequential": 0.95, "append": 0.4}
+
+
+def figures() -> Iterator[Figure]:
+    """Figures of the kernel driver with their bounds, those of the fuse driver beside them."""
+    if reason := why_not():
+        print(f"The host's figures cannot be measured: {reason}.")
+        yield Figure("host.measured", math.nan, "", 0)
+        return
+    with Host("trixie") as host:
+        host.sh(SETUP, timeout=300)
+        host.run("/usr/bin/python3", "-c", MAKE, PLACE, str(MANY), str(LAYERS), timeout=300)
+        yield from _starts(host)
+        yield from _driver(host, "kernel", bounded=True)
+        host.sh(
+            "D=/etc/systemd/system/left4me-overlay@.service.d; mkdir -p $D &&"
+            " cp /mnt/checkout/deploy/units/left4me-overlay-fuse.conf $D/ && systemctl daemon-reload"
+        )
+        yield from _driver(host, "fuse", bounded=False)
+
+
+def _starts(host: Host) -> Iterator[Figure]:
+    host.run("systemctl", "start", "left4me-server@bench0")  # the first one also starts the games' journal
+    host.sh("systemctl stop left4me-server@bench0; sleep 1")
+    times = [float(t) * 1000 for t in host.run("/usr/bin/python3", "-c", START, str(MANY), timeout=300).stdout.split()]
+    yield Figure("host.start_5_layers.p50", statistics.median(times), "ms", 250)
+    yield Figure("host.start_50_in_a_row", sum(times) / 1000, "s")
+    units = " ".join(f"left4me-server@bench{number}" for number in range(MANY))
+    host.sh(f"systemctl stop {units}", timeout=300)
+    host.sh("while grep -q runtime/bench /proc/self/mountinfo; do sleep 0.2; done")
+    together = host.run("/usr/bin/python3", "-c", TOGETHER, units, timeout=300)
+    yield Figure("host.start_50_at_once", float(together.stdout), "s")
+    host.sh(f"systemctl stop {units}", timeout=300)
+    host.sh("while grep -q runtime/bench /proc/self/mountinfo; do sleep 0.2; done")
+
+
+def _driver(host: Host, driver: str, *, bounded: bool) -> Iterator[Figure]:
+    host.run("systemctl", "start", "left4me-server@bench0")
+    bare, merged = f"{PLACE}/installations/bench/1", f"{PLACE}/runtime/bench0/merged"
+    for what, least in RATIOS.items():
+        # One after the other, twice: what the second reading finds in the page cache both find.
+        seconds = {
+            tree: min(
+                float(host.run("/usr/bin/python3", "-c", MEASURE, what, tree, timeout=300).stdout) for _ in range(2)
+            )
+            for tree in (bare, merged)
+        }
+        bound = {"bound": least, "at_least": True} if bounded else {}
+        yield Figure(f"host.{driver}.{what}.ratio", seconds[bare] / seconds[merged], "x", **bound)
+    host.sh("systemctl stop left4me-server@bench0; sleep 1")
