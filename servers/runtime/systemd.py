@@ -164,8 +164,8 @@ class SystemdRuntime(Runtime):
             for layer in spec.layers:
                 share(layer)
             files.write_config(folder, spec.files)
-            for part in ("config", "upper", "work", "merged"):
-                share(folder / part, deep=part == "config")
+            share(folder / "config")
+            share(folder / "upper", deep=False)
             if not (folder / "since").exists():
                 self._write(spec.name, "since", _now())
             self._write(spec.name, "unit.json", json.dumps(unit_order(spec)))
