@@ -91,3 +91,11 @@ class LayerInUse(ServerError):
 
 class UploadRefused(ServerError):
     """That piece, or that file, is not taken."""
+
+
+class VersionRefused(ServerError):
+    """What was asked of a version of a game cannot be done in the state it is in."""
+
+
+class VersionInUse(ServerError):
+    """A server stands on the version, or it is the current one."""

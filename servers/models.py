@@ -35,6 +35,7 @@ __all__ = [
     "Upload",
 ]
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+TRIAL_PREFIX = "probe--"  # of the names of servers on which the portal itself tries a new version of a game
 KEEP_DELETED = timedelta(days=7)
 
 
@@ -79,8 +80,14 @@ class Installation(models.Model):
     version = models.CharField(max_length=100, help_text="As its source names it; also the folder's name.")
     state = models.CharField(max_length=8, choices=State, default=State.BUILDING)
     is_current = models.BooleanField(default=False)
+    detail = models.CharField(max_length=300, blank=True, help_text="Why it failed, in a sentence.")
     size_bytes = models.BigIntegerField(default=0)
+    shared_bytes = models.BigIntegerField(default=0, help_text="Of these, in files it shared with the one before.")
+    job = models.ForeignKey(
+        "jobs.Job", on_delete=models.SET_NULL, null=True, editable=False, related_name="+", help_text="What built it."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    promoted_at = models.DateTimeField(null=True, editable=False, help_text="When it last became the current one.")
 
     class Meta:
         ordering = ["-pk"]
@@ -194,6 +201,7 @@ class Server(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["name"], condition=Q(deleted_at=None), name="server_name_taken"),
             models.CheckConstraint(condition=Q(name__regex=NAME_PATTERN), name="server_name_pattern"),
+            models.CheckConstraint(condition=~Q(name__startswith=TRIAL_PREFIX), name="server_name_not_a_trial"),
             models.CheckConstraint(condition=Q(deleted_at=None) | Q(desired="stop"), name="server_deleted_stopped"),
             models.CheckConstraint(
                 condition=Q(follows_blueprint=False) | Q(blueprint__isnull=False), name="server_follows_something"

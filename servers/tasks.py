@@ -19,7 +19,7 @@ from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
 from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, PURGE, RESTORE
-from servers.services.installations import INSTALL, folder
+from servers.services.installations import CLEAN_UP, INSTALL, folder
 from servers.services.power import RESTART, START, STOP
 from servers.specs import server_spec
 
@@ -100,6 +100,12 @@ def install(run: Run, node: str, game: str, update: bool = False) -> None:
         installing.install(run, node=Node.objects.get(slug=node), game=games.get(game), update=update)
 
 
+@job_kind(CLEAN_UP, time_limit=3600)
+def clean_up(run: Run, node: str, game: str, unused: bool = True) -> None:
+    with _explained():
+        installing.clean_up(run, node=Node.objects.get(slug=node), game=game, unused=unused)
+
+
 @job_kind(PURGE, time_limit=3600)
 def purge(run: Run, node: str) -> None:
     with _explained():
@@ -140,10 +146,9 @@ def _launch(run: Run, server: Server) -> None:
     if server.put_away_at:
         raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")
     _wait_for_namesake(run, server)
-    installation = _current_installation(server)
     layers = stack.for_start(server)
+    installation = _take_current_version(server, layers)
     spec = _spec(server, installation, layers)
-    services.use_installation(server=server, installation=installation, layers=[path.name for path in layers])
     if layers:
         run.log(f"Layers over them: {', '.join(entry.layer.name for entry in stack.entries(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
@@ -163,8 +168,8 @@ def _halt(run: Run, server: Server) -> None:
     run.log("Stopped.")
 
 
-def _current_installation(server: Server) -> Installation:
-    found = Installation.objects.filter(node=server.node, game=server.game, is_current=True).first()
+def _take_current_version(server: Server, layers: Sequence[Path]) -> Installation:
+    found = services.use_current_version(server=server, layers=[path.name for path in layers])
     if not found:
         raise JobError("The game is not installed on this machine. Press Start: that installs it first.")
     if not folder(found).is_dir():

@@ -12,7 +12,7 @@ from servers import services
 from servers.agent.loop import Loop
 from servers.models import Node
 
-PURGE_EVERY = 3600.0  # seconds
+CLEAR_EVERY, PURGE_EVERY = 60.0, 3600.0  # seconds
 WATCH_MAY_REST = 30.0  # seconds without a look at the servers before the agent no longer counts as alive
 
 
@@ -22,11 +22,14 @@ class Housekeeping:
     def __init__(self, node: Node, watch: Loop) -> None:
         self.node = node
         self.watch = watch
-        self._next_purge = 0.0
+        self._next_clearing = self._next_purge = 0.0
 
     def step(self) -> None:
         if time.monotonic() - self.watch.last_success < WATCH_MAY_REST:
             services.beat(node=self.node, info=self._info())
+        if time.monotonic() >= self._next_clearing:
+            services.clean_up_lost_builds(node=self.node)
+            self._next_clearing = time.monotonic() + CLEAR_EVERY
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
             services.request_cleaning(node=self.node)

@@ -136,6 +136,10 @@ class Runtime(ABC):
         """
 
     @abstractmethod
+    def discard(self, name: str) -> None:
+        """Delete a stopped server's files for good, at once. Raises `RuntimeFailure` when it still runs."""
+
+    @abstractmethod
     def restore(self, name: str, token: str) -> None:
         """Bring back what `remove` put aside. Raises `RuntimeFailure` when the name has files of another server."""
 

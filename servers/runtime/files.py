@@ -15,6 +15,7 @@ from servers.runtime.beneath import NotBeneath, write_beneath
 
 FOLDERS = ("upper", "work", "merged", "console")
 TRASH = ".trash"
+DISCARDED = "discarded"  # the token of what is deleted at once
 START_NEEDS_BYTES = 64 << 20  # room for what a game and its console write at first
 
 
@@ -93,6 +94,11 @@ def bring_back(runtime: Path, name: str, token: str) -> None:
     if (runtime / name).exists():
         raise RuntimeFailure(f"Another server uses the name “{name}” now. Delete or rename that one first.")
     source.rename(runtime / name)
+
+
+def delete_aside(runtime: Path, name: str, token: str) -> None:
+    """Delete what was put aside, if it is there."""
+    delete_tree(_trash(runtime, name, token))
 
 
 def purge(runtime: Path, older_than: timedelta) -> int:

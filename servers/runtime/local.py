@@ -97,6 +97,10 @@ class LocalRuntime(Runtime):
                 raise RuntimeFailure(f"“{name}” still runs. Stop it first.")
             files.put_aside(self._root, name, token)
 
+    def discard(self, name: str) -> None:
+        self.remove(name, files.DISCARDED)
+        files.delete_aside(self._root, name, files.DISCARDED)
+
     def restore(self, name: str, token: str) -> None:
         files.bring_back(self._root, name, token)
 

@@ -122,6 +122,10 @@ class SystemdRuntime(Runtime):
             self._stop(name, STOP_MARGIN_SECONDS)
             files.put_aside(self._root, name, token)
 
+    def discard(self, name: str) -> None:
+        self.remove(name, files.DISCARDED)
+        files.delete_aside(self._root, name, files.DISCARDED)
+
     def restore(self, name: str, token: str) -> None:
         files.bring_back(self._root, name, token)
         if self._folder(name).exists():

@@ -7,7 +7,17 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 from servers.services.commands import hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
-from servers.services.installations import begin_build, fail_build, folder, install_game, promote, reuse_version
+from servers.services.installations import (
+    begin_build,
+    clean_up_game,
+    clean_up_lost_builds,
+    fail_build,
+    finish_version,
+    folder,
+    install_game,
+    name_build,
+    reuse_version,
+)
 from servers.services.layers import (
     build_layer,
     change_layer,
@@ -18,7 +28,7 @@ from servers.services.layers import (
     request_cleaning,
 )
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
-from servers.services.observing import beat, record_query, record_unit, use_installation
+from servers.services.observing import beat, record_query, record_unit
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.sharing import share_server, transfer_server, unshare_server
 from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
@@ -29,6 +39,7 @@ from servers.services.uploads import (
     discard_upload,
     finish_upload,
 )
+from servers.services.versions import forget_version, promote_version, unused_versions, use_current_version
 
 __all__ = [
     "add_to_stack",
@@ -40,6 +51,8 @@ __all__ = [
     "change_layer",
     "change_level",
     "change_source",
+    "clean_up_game",
+    "clean_up_lost_builds",
     "clone_server",
     "continue_upload",
     "copy_stack",
@@ -53,13 +66,16 @@ __all__ = [
     "finish_build",
     "finish_put_away",
     "finish_upload",
+    "finish_version",
     "folder",
+    "forget_version",
     "hide_secrets",
     "install_game",
     "kick_player",
     "list_players",
     "move_in_stack",
-    "promote",
+    "name_build",
+    "promote_version",
     "purge_servers",
     "record_query",
     "record_unit",
@@ -78,6 +94,7 @@ __all__ = [
     "take_up",
     "transfer_server",
     "unshare_server",
+    "unused_versions",
     "update_settings",
-    "use_installation",
+    "use_current_version",
 ]

@@ -12,7 +12,7 @@ from jobs.models import Job, Stream
 from jobs.services import enqueue
 from servers import games, seeds
 from servers.errors import NameInvalid, NameTaken, TooManyServers
-from servers.models import NAME_PATTERN, Blueprint, Node, Server
+from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Node, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.ports import give_ports
 from servers.services.stacks import copy_stack
@@ -103,6 +103,8 @@ def check_name(name: str) -> None:
         raise NameInvalid(f"Use small letters a to z, digits and hyphens only, not {shown or 'control characters'}.")
     if not re.fullmatch(NAME_PATTERN.strip("^$"), name):
         raise NameInvalid("Begin and end the name with a letter or a digit, not with a hyphen.")
+    if name.startswith(TRIAL_PREFIX):
+        raise NameInvalid(f"Names that begin with “{TRIAL_PREFIX}” are the portal's own. Choose another one.")
 
 
 def save_named(server: Server) -> None:

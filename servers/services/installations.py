@@ -1,4 +1,4 @@
-"""Asking for a game's files on a node, and the rows that say how each version fares."""
+"""Asking for a game's files on a node, and the rows that say how a version being built fares."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,17 +11,14 @@ from jobs.models import Job
 from jobs.services import enqueue
 from servers import games
 from servers.models import Installation, Node, Server
+from servers.services.versions import make_current, topic
 
 if TYPE_CHECKING:
     from portal.models import User
 
-INSTALL = "installations.install"
+INSTALL, CLEAN_UP = "installations.install", "installations.clean_up"
 TIME_LIMIT = 4 * 3600  # a first Left 4 Dead 2 is 9 GiB over a home line
-
-
-def topic(node: Node, game: str) -> str:
-    """Subject of the jobs that install `game` on `node`; one runs at a time."""
-    return f"installation:{node.slug}:{game}"
+DETAIL_LENGTH = 300
 
 
 def folder(installation: Installation) -> Path:
@@ -44,53 +41,80 @@ def install_game(*, by: "User | None", node: Node, game: str, update: bool = Fal
     )
 
 
+def clean_up_game(*, by: "User | None", node: Node, game: str, unused: bool = True) -> Job:
+    """Delete what killed builds left and, with `unused`, versions that nobody needs any more."""
+    definition = games.all_games().get(game)
+    return enqueue(
+        kind=CLEAN_UP,
+        subject=topic(node, game),
+        title=f"Clean up {definition.name if definition else game}",
+        args={"node": node.slug, "game": game, "unused": unused},
+        node=node.slug,
+        requested_by=by,
+        coalesce=True,
+    )
+
+
+def clean_up_lost_builds(*, node: Node) -> list[Job]:
+    """The jobs that clear builds whose own job ended without doing so, because it was killed."""
+    building = Installation.objects.filter(node=node, state=Installation.State.BUILDING)
+    found = {topic(node, game): game for game in building.values_list("game", flat=True).distinct()}
+    busy = set(Job.objects.active().about(*found).values_list("subject", flat=True)) if found else set()
+    return [
+        clean_up_game(by=None, node=node, game=game, unused=False)
+        for subject, game in found.items()
+        if subject not in busy
+    ]
+
+
 def installation_for_start(server: Server, *, by: "User | None") -> Job | None:
     """The job a start must wait for: none when the node has the game, else what installs it already, or a new one."""
     games.get(server.game)
     if Installation.objects.filter(node=server.node, game=server.game, is_current=True).exists():
         return None
-    running = Job.objects.active().about(topic(server.node, server.game)).order_by("pk").last()
-    return running or install_game(by=by, node=server.node, game=server.game)
+    installing = Job.objects.active().about(topic(server.node, server.game)).filter(kind=INSTALL)
+    return installing.order_by("pk").last() or install_game(by=by, node=server.node, game=server.game)
 
 
 def begin_build(*, node: Node, game: str, job: int) -> Installation:
-    """The row of a version being built. What a killed attempt left becomes failed: no other job builds this game."""
-    Installation.objects.filter(node=node, game=game, state=Installation.State.BUILDING).update(
-        state=Installation.State.FAILED
-    )
+    """The row of a version being built; it has a name of its own until its files are there."""
     made, _ = Installation.objects.update_or_create(
-        node=node, game=game, version=f"build-{job}", defaults={"state": Installation.State.BUILDING}
+        node=node, game=game, version=f"build-{job}", defaults={"state": Installation.State.BUILDING, "job_id": job}
     )
     events.publish(topic(node, game))
     return made
 
 
-def fail_build(*, installation: Installation) -> None:
-    """Its files are gone and nothing will use it."""
-    Installation.objects.filter(pk=installation.pk, state=Installation.State.BUILDING).update(
-        state=Installation.State.FAILED
-    )
-    events.publish(topic(installation.node, installation.game))
-
-
-def promote(*, installation: Installation, version: str, size_bytes: int) -> None:
-    """Make a finished build the version that servers take at their next start."""
-    versions = Installation.objects.filter(node=installation.node, game=installation.game)
+def name_build(*, build: Installation, version: str, size_bytes: int, shared_bytes: int) -> None:
+    """The files are in place under that version's name. One that failed before under the same name is forgotten."""
+    versions = Installation.objects.filter(node=build.node, game=build.game)
     with transaction.atomic():
-        versions.filter(is_current=True).update(is_current=False)
-        done = versions.filter(pk=installation.pk, state=Installation.State.BUILDING).update(
-            state=Installation.State.READY, is_current=True, version=version, size_bytes=size_bytes
-        )
-        if not done:
-            raise ValueError(f"{installation} is not being built")
-        events.publish(topic(installation.node, installation.game))
+        versions.filter(version=version, state=Installation.State.FAILED).delete()
+        building = versions.filter(pk=build.pk, state=Installation.State.BUILDING)
+        if not building.update(version=version, size_bytes=size_bytes, shared_bytes=shared_bytes):
+            raise ValueError(f"{build} is not being built")
+    build.version = version
+
+
+def fail_build(*, build: Installation, detail: str) -> bool:
+    """Nothing will use it. Returns whether it was being built: only then may its files go."""
+    building = Installation.objects.filter(pk=build.pk, state=Installation.State.BUILDING)
+    failed = building.update(state=Installation.State.FAILED, detail=detail[:DETAIL_LENGTH], size_bytes=0)
+    events.publish(topic(build.node, build.game))
+    return bool(failed)
+
+
+def finish_version(*, build: Installation) -> None:
+    """The build passed its trial: servers take it at their next start."""
+    with transaction.atomic():
+        building = Installation.objects.filter(pk=build.pk, state=Installation.State.BUILDING)
+        if not building.update(state=Installation.State.READY):
+            raise ValueError(f"{build} is not being built")
+        make_current(build)
 
 
 def reuse_version(*, build: Installation, known: Installation) -> None:
     """The build turned out to be a version that is there already: make that the current one again."""
-    versions = Installation.objects.filter(node=build.node, game=build.game)
     with transaction.atomic():
-        versions.filter(is_current=True).update(is_current=False)
-        versions.filter(pk=known.pk, state=Installation.State.READY).update(is_current=True)
         build.delete()
-        events.publish(topic(build.node, build.game))
+        make_current(known)

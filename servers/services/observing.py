@@ -1,18 +1,12 @@
-"""What was seen of a node and its servers: written by the agent, and by the job that starts a server, alone."""
+"""What was seen of a node and its servers: written by the agent alone."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
 from jobs import events
-from servers.models import Installation, Node, Server
-
-
-def use_installation(*, server: Server, installation: Installation, layers: Sequence[str] = ()) -> None:
-    """The server starts on `installation` and these layer builds now: this is where it moves to new versions."""
-    Server.objects.filter(pk=server.pk).update(installation=installation, mounted=list(layers))
+from servers.models import Node, Server
 
 
 def record_unit(*, server: Server, unit: str, detail: str, at: datetime | None) -> None:

@@ -1,0 +1,114 @@
+"""The trial of a new version: a server of the portal's own runs on it and must answer, before anybody's server does.
+
+It is in nobody's list and no row of the database: its name is the version's number, its ports are free ones outside
+what servers were given, its settings are the game's defaults. It is gone, files and all, when the trial is over.
+"""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections import deque
+
+from jobs.registry import JobError
+from jobs.run import Run
+from servers import query, services
+from servers.games import Game
+from servers.models import TRIAL_PREFIX, Installation, Node, ServerPort
+from servers.runtime import get_runtime
+from servers.runtime.base import RuntimeFailure
+from servers.specs import server_spec
+
+ANSWER_SECONDS = 180.0  # a first start of Left 4 Dead 2 on a slow disk takes most of a minute
+EVERY = 1.0
+STOP_SECONDS = 3.0  # nobody plays on it: no need to wait for its goodbyes
+LAST_LINES = 15
+PORT_ATTEMPTS, CONSOLE_READS = 100, 100
+
+
+def try_out(run: Run, version: Installation, game: Game) -> None:
+    """Start a server on `version` and return once it answered the game's query. Raises `JobError` if it does not."""
+    run.log(f"Trying version {version.version}: a server is started on it.")
+    secrets = game.complete_secrets({})
+    ports = _free_ports(version.node, game)
+    spec = server_spec(
+        game, name=_name(version), layers=(services.folder(version),), settings={}, secrets=secrets, ports=ports
+    )
+    try:
+        get_runtime().start(spec)
+        if game.query:
+            _wait_for_answer(run, version, game, ports)
+    except (RuntimeFailure, query.QueryError) as error:
+        for line in _last_lines(version):
+            run.log("  " + _without(secrets, line))
+        reason = str(error).partition("\n")[0].removesuffix(" Its last lines:")
+        raise JobError(
+            f"No server runs on version {version.version} of {game.name}: {reason} No server was moved to it. "
+            "The log has the last lines of its console."
+        ) from error
+    finally:
+        end(version)
+
+
+def end(version: Installation) -> None:
+    """Stop the trial's server and delete its files, if there are any. Raises `RuntimeFailure`."""
+    get_runtime().stop(_name(version), timeout=STOP_SECONDS)
+    get_runtime().discard(_name(version))
+
+
+def _name(version: Installation) -> str:
+    return f"{TRIAL_PREFIX}{version.pk}"
+
+
+def _wait_for_answer(run: Run, version: Installation, game: Game, ports: dict[str, int]) -> None:
+    """Ask until it answers. Raises `QueryError` with the last reason after `ANSWER_SECONDS`, or once it has ended."""
+    began = time.monotonic()
+    while True:
+        run.check()
+        try:
+            answer = asyncio.run(query.query(game, version.node.query_host, ports))
+        except query.QueryError as error:
+            state = get_runtime().states([_name(version)])[_name(version)]
+            if state.unit != "running" or state.restarts:
+                raise query.QueryError(state.detail or "It ended by itself.") from error
+            if time.monotonic() - began > ANSWER_SECONDS:
+                raise
+            time.sleep(EVERY)
+        else:
+            run.log(f"It answered after {time.monotonic() - began:.1f} s, with the map {answer.map or 'unnamed'}.")
+            return
+
+
+def _free_ports(node: Node, game: Game) -> dict[str, int]:
+    """A port for each that the game needs, free for UDP and TCP at this moment and given to no server."""
+    given = set(ServerPort.objects.filter(node=node).values_list("number", flat=True))
+    found: list[int] = []
+    with contextlib.ExitStack() as held:
+        for _ in range(PORT_ATTEMPTS):
+            if len(found) == len(game.ports):
+                break
+            stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            stream.bind(("", 0))
+            number = stream.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagram.bind(("", number))
+                found += [number] if number not in given else []
+    return {port.name: number for port, number in zip(game.ports, found, strict=True)}
+
+
+def _last_lines(version: Installation) -> list[str]:
+    last: deque[str] = deque(maxlen=LAST_LINES)
+    cursor = ""
+    for _ in range(CONSOLE_READS):
+        lines, cursor = get_runtime().read_console(_name(version), cursor)
+        last += lines
+        if not lines:
+            break
+    return list(last)
+
+
+def _without(secrets: dict[str, str], line: str) -> str:
+    for secret in secrets.values():
+        line = line.replace(secret, "•••")
+    return line
