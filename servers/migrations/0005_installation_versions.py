@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('jobs', '0002_queue'),
-        ('servers', '0003_layers'),
+        ('servers', '0004_live_panel'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
