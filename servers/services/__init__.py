@@ -28,7 +28,7 @@ from servers.services.layers import (
     request_cleaning,
 )
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
-from servers.services.observing import beat, record_query, record_unit
+from servers.services.observing import beat, record_host_report, record_query, record_unit
 from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.sharing import share_server, transfer_server, unshare_server
 from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
@@ -77,6 +77,7 @@ __all__ = [
     "name_build",
     "promote_version",
     "purge_servers",
+    "record_host_report",
     "record_query",
     "record_unit",
     "remove_from_stack",
