@@ -87,7 +87,7 @@ install_units() {
     install -m 644 "$from/etc/tmpfiles.conf" /etc/tmpfiles.d/left4me.conf
     install -m 644 "$from/etc/polkit.rules" /etc/polkit-1/rules.d/50-left4me.rules
     install -m 644 "$from/etc/journald@left4me.conf" /etc/systemd/journald@left4me.conf
-    for unit in "$from"/units/*.{service,slice,target}; do
+    for unit in "$from"/units/*.{service,slice,target,timer}; do
         install -m 644 "$unit" "$UNITS/"
     done
     drop_in left4me-server@ left4me-server-257.conf "$from" "$([[ $(systemd_version) -ge 257 ]] && echo yes)"
@@ -123,7 +123,8 @@ migrate() {
 
 restart_portal() {
     say "starting web, worker and agent; games are not touched"
-    run systemctl enable --quiet left4me.target
+    run systemctl enable --quiet left4me.target left4me-doctor.timer
+    run systemctl start left4me-doctor.timer
     run systemctl restart "${PORTAL_UNITS[@]}"
     run systemctl start left4me.target
 }

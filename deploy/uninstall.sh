@@ -15,7 +15,7 @@ done
 require_root
 
 say "stopping the portal, then every game"
-run systemctl disable --now --quiet left4me.target "${PORTAL_UNITS[@]}" || true
+run systemctl disable --now --quiet left4me.target left4me-doctor.timer "${PORTAL_UNITS[@]}" || true
 run systemctl stop 'left4me-server@*.service' 'left4me-overlay@*.service' left4me-games.slice || true
 say "removing units, rules and programs"
 run rm -rf "$UNITS"/left4me* /etc/sysusers.d/left4me.conf /etc/tmpfiles.d/left4me.conf \

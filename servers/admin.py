@@ -15,11 +15,12 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
 from jobs.pages import member
-from servers import games, services
+from servers import admin_host, games, services
 from servers.admin_filters import PresenceFilter
 from servers.errors import ServerError
 from servers.models import AuditEvent, Blueprint, Installation, Membership, Node, Server
 
+__all__ = ["admin_host"]  # registers the page Hosts
 REFUSALS = (ServerError, games.SettingsError, games.UnknownGame)
 UNIT_LABELS = {
     "running": "success",

@@ -67,6 +67,24 @@ class Node(models.Model):
         return self.name
 
 
+class HostReport(models.Model):
+    """What the doctor last found on a node: `[{"name", "state", "detail"}, …]`; `servers/doctor` makes it."""
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="report")
+    at = models.DateTimeField()
+    checks = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = "host"
+
+    def __str__(self) -> str:
+        return self.node.name
+
+    @property
+    def wrong(self) -> list[str]:
+        return [f"{check['name']}: {check['detail']}" for check in self.checks if check["state"] == "fail"]
+
+
 class Installation(models.Model):
     """One immutable version of a game's files on a node; servers move to the current one at their next start."""
 

@@ -101,13 +101,14 @@ def _game(name: str, server: Server | None, process: int) -> Check:
     if len(seen) != 1:
         return Check(title, State.FAIL, f"the game sees {len(seen)} mounts at {tree}. Stop and start the server.")
     mount, wrong = seen[0], []
-    expected = f"{server.installation.game}/{server.installation.version}"
+    layers = [f"{server.installation.game}/{server.installation.version}", *server.mounted]
+    expected = ":".join(layers)
     if mount.kind not in KINDS:
         wrong.append(f"It is a {mount.kind}.")
     if mount.source != expected:
         wrong.append(f"Its layers are {mount.source}; the database says {expected}. Restart the server.")
     if missing := FLAGS - mount.options:
         wrong.append(f"It lacks {', '.join(sorted(missing))}.")
-    if mount.kind == "overlay" and mount.layers != expected.count(":") + 2:
-        wrong.append(f"It has {mount.layers} lower layers; expected are {expected.count(':') + 2}.")
+    if mount.kind == "overlay" and mount.layers != len(layers) + 1:
+        wrong.append(f"It has {mount.layers} lower layers; expected are {len(layers) + 1}.")
     return verdict(title, wrong, f"proven: {mount.source} and its config, {mount.kind}, nosuid, nodev.")

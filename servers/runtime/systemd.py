@@ -21,11 +21,11 @@ from typing import Any
 from django.conf import settings
 
 from servers.runtime import files
-from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState
+from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState, Usage
 from servers.runtime.bus import Bus
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.local import PATH
-from servers.runtime.results import exit_sentence, unit_state
+from servers.runtime.results import exit_sentence, unit_state, unit_usage
 
 GAME_GROUP = "left4me-game"
 MEMORY_MAX, TASKS_MAX = 4 << 30, 512  # where the game's definition says nothing
@@ -99,6 +99,12 @@ class SystemdRuntime(Runtime):
             else:
                 found[name] = unit_state(unit.active, unit.sub, unit.job, self._bus.properties(unit))
         return found
+
+    def usage(self, names: Iterable[str]) -> dict[str, Usage]:
+        units = self._bus.units(server_unit("*"))
+        known = {name: units[server_unit(name)] for name in names if server_unit(name) in units}
+        found = {name: unit_usage(self._bus.properties(unit, anew=True)) for name, unit in known.items()}
+        return {name: used for name, used in found.items() if used}
 
     def follow(self, on_change: Callable[[], None]) -> None:
         self._bus.on_change(on_change)
@@ -275,7 +281,7 @@ def share(top: Path, *, deep: bool = True) -> None:
     """
     group = grp.getgrnam(GAME_GROUP).gr_gid
     facts = top.stat()
-    if facts.st_gid == group and facts.st_mode & 0o070 == 0o070:
+    if facts.st_gid == group and facts.st_mode & 0o070 == (facts.st_mode & 0o700) >> 3:
         return
     for folder, names, plain in os.walk(top, topdown=False) if deep else ():
         for path in (os.path.join(folder, name) for name in [*names, *plain]):

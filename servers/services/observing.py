@@ -1,12 +1,15 @@
 """What was seen of a node and its servers: written by the agent alone."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
 
 from jobs import events
-from servers.models import Node, Server
+from servers.doctor.check import Check
+from servers.models import HostReport, Node, Server
+from servers.seeds import ensure_node
 
 
 def record_unit(*, server: Server, unit: str, detail: str, at: datetime | None) -> None:
@@ -23,6 +26,12 @@ def record_query(*, server: Server, query: dict[str, Any], publish: bool) -> Non
     running = Server.objects.filter(pk=server.pk, unit=Server.Unit.RUNNING)
     if running.update(query=query, query_at=timezone.now()) and publish:
         events.publish(server.topic)
+
+
+def record_host_report(*, checks: Iterable[Check]) -> None:
+    """What the doctor found on this node, for the page *Hosts* in the admin."""
+    found = [{"name": check.name, "state": check.state, "detail": check.detail} for check in checks]
+    HostReport.objects.update_or_create(node=ensure_node(), defaults={"at": timezone.now(), "checks": found})
 
 
 def beat(*, node: Node, info: dict[str, Any]) -> None:

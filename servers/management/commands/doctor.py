@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from servers import services
 from servers.doctor import Check, State, examine
+from servers.doctor.check import as_portal
 
 STYLES = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red"}
 AGAIN_EVERY = 1.0  # seconds
@@ -23,6 +25,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print the findings as JSON.")
         parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="Give things time to come right.")
 
+        parser.add_argument("--save", action="store_true", help="Also keep the findings for the admin's page Hosts.")
+
     def handle(self, *args: Any, **options: Any) -> None:
         limit = time.monotonic() + options["wait"]
         while True:
@@ -31,6 +35,9 @@ class Command(BaseCommand):
             if not failed or time.monotonic() > limit:
                 break
             time.sleep(AGAIN_EVERY)
+        if options["save"]:
+            with as_portal():
+                services.record_host_report(checks=checks)
         if options["json"]:
             found = [{"name": check.name, "state": check.state, "detail": check.detail} for check in checks]
             self.stdout.write(json.dumps({"ok": not failed, "checks": found}, indent=1))
