@@ -42,11 +42,16 @@ class Credentials:
 
 
 def _session_key(header: str) -> str:
+    """The cookie's key, or nothing for what no key looks like.
+
+    Many are looked up by one query, which a single key that the database refuses, such as one with a NUL (a quoted
+    cookie can say `\\000`), would spoil for everybody in it.
+    """
     try:
         morsel = SimpleCookie(header).get(settings.SESSION_COOKIE_NAME)
     except CookieError:
         return ""
-    return morsel.value if morsel else ""
+    return morsel.value if morsel and morsel.value.isascii() and morsel.value.isalnum() else ""
 
 
 def holders(credentials: set[str]) -> dict[str, User]:

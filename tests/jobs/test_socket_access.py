@@ -51,6 +51,11 @@ def test_nobody_opens_a_socket_without_signing_in(web: str, path: str) -> None:
         assert code(web, socket, token="l4m_forged") == 4401
 
 
+def test_a_cookie_that_the_database_would_refuse_is_nobodys(web: str, path: str) -> None:
+    """Credentials are looked up many at once: one such must not fail the others that ask at that moment."""
+    assert code(web, path, session='"aaaaaaaaaaaaaaaa\\000"') == 4401
+
+
 def test_the_owner_and_staff_see_a_console(web: str, path: str, alice: User, mod: User) -> None:
     assert lets_in(web, path, alice)
     assert lets_in(web, path, token=token_of(alice))
