@@ -17,9 +17,11 @@ from servers.layers import stack
 from servers.models import KEEP_DELETED, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
+from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, PURGE, RESTORE
 from servers.services.installations import CLEAN_UP, INSTALL, folder
+from servers.services.ports import move_ports
 from servers.services.power import RESTART, START, STOP
 from servers.specs import server_spec
 
@@ -123,7 +125,7 @@ def _explained() -> Iterator[None]:
 
 
 def _present(number: int) -> Server:
-    target = Server.objects.select_related("node").filter(pk=number, deleted_at=None).first()
+    target = Server.objects.select_related("node", "blueprint").filter(pk=number, deleted_at=None).first()
     if not target:
         raise JobError("This server was deleted.")
     return target
@@ -148,6 +150,7 @@ def _launch(run: Run, server: Server) -> None:
     _wait_for_namesake(run, server)
     layers = stack.for_start(server)
     installation = _take_current_version(server, layers)
+    _leave_ports_in_use(run, server)
     spec = _spec(server, installation, layers)
     if layers:
         run.log(f"Layers over them: {', '.join(entry.layer.name for entry in stack.entries(server))}; the first wins.")
@@ -155,9 +158,18 @@ def _launch(run: Run, server: Server) -> None:
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
     run.log(f"Starting on {server.node.address}, ports: {ports}.")
+    services.record_start(server=server, settings=games.get(server.game).complete_settings(server.chosen))
     began = time.monotonic()
     runtime.start(spec)
     run.log(f"Running after {time.monotonic() - began:.1f} s. Its console goes on from here.")
+
+
+def _leave_ports_in_use(run: Run, server: Server) -> None:
+    """Another program of the machine may have a port the portal gave away. The member cannot pick another, so we do."""
+    in_use = ports_in_use()
+    for old in server.ports.filter(number__in=in_use):
+        run.log(f"Port {old.number} is used by another program on this machine. The server gets another one.")
+    move_ports(server=server, blocked=in_use)
 
 
 def _halt(run: Run, server: Server) -> None:
@@ -182,7 +194,7 @@ def _spec(server: Server, installation: Installation, layers: Sequence[Path]) ->
         games.get(server.game),
         name=server.name,
         layers=(folder(installation), *layers),
-        settings=server.settings,
+        settings=server.chosen,
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},
     )

@@ -1,6 +1,7 @@
 """Starting and stopping as jobs of a real cluster: what is logged, what is refused, what happens when run again."""
 
 import shutil
+import socket
 import time
 from functools import partial
 
@@ -136,3 +137,16 @@ def test_a_purge_forgets_what_is_old(portal, practice, alice, node):
     settled(services.delete_server(by=alice, server=practice))
     assert services.request_purge(node=node) is None
     assert Server.objects.exists()
+
+
+def test_a_port_that_another_program_has_is_left_to_it(portal, practice, alice):
+    portal.start("cluster")
+    port = practice.ports.get()
+    with socket.create_server(("", port.number)):
+        start = services.start_server(by=alice, server=practice)
+        assert settled(start) == "succeeded", start.error
+        assert f"Port {port.number} is used by another program" in "\n".join(lines_of(start.stream_id))
+        moved = practice.ports.get()
+        assert (moved.name, moved.number) == (port.name, port.number + 1)
+    settled(services.restart_server(by=alice, server=practice))
+    assert practice.ports.get() == moved, "its own game is no other program"
