@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 
+from django.conf import settings
+from django.db import connection
+
 PORTAL_USER = "left4me"
 
 
@@ -37,9 +40,10 @@ def is_root() -> bool:
 @contextmanager
 def as_portal(*groups: int) -> Iterator[None]:
     """Be the portal's user for a while, when this is root, with these groups besides its own."""
-    if not is_root():
+    if not is_root() or settings.RUNTIME != "systemd":
         yield
         return
+    connection.close()  # PostgreSQL knows its peer by user
     user, before = pwd.getpwnam(PORTAL_USER), os.getgroups()
     os.setgroups([user.pw_gid, *groups])
     os.setresgid(user.pw_gid, user.pw_gid, 0)

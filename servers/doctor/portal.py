@@ -21,7 +21,6 @@ LONG_QUEUED = timedelta(minutes=2)
 def examine() -> Iterator[Check]:
     with as_portal():
         try:
-            connection.close()
             yield _database()
         except DatabaseError as error:
             yield Check("database", State.FAIL, f"does not answer: {str(error).strip()} See DATABASE_URL.")

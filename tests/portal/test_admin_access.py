@@ -9,7 +9,7 @@ from django.utils import timezone
 from jobs.models import Job
 from portal import services
 from portal.models import Invitation, User
-from servers.models import AuditEvent, Blueprint, Installation, Membership, Node, Server
+from servers.models import AuditEvent, Blueprint, HostReport, Installation, Membership, Node, Server
 from servers.services import stop_server
 
 
@@ -27,6 +27,7 @@ def rows(server: Server, bob: User, mod: User) -> dict[type, object]:
         Node: server.node,
         Installation: Installation.objects.create(node=server.node, game="practice", version="1"),
         Blueprint: server.blueprint,
+        HostReport: HostReport.objects.create(node=server.node, at=timezone.now()),
         AuditEvent: AuditEvent.objects.first(),
     }
 
