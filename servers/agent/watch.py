@@ -23,7 +23,6 @@ ATTENTION = 5.0  # seconds after that in which a server on its way is looked at 
 AFTERGLOW = 5.0  # seconds a console is still read after its game was last seen alive
 BATCH, BATCHES = 1000, 5  # lines read at once of one server, and how often before it is the next one's turn
 UNREADABLE_PAUSE = 30.0  # seconds
-LAST_LINES = 3
 DETAIL_LENGTH = 300
 
 
@@ -87,18 +86,11 @@ class Watch:
 
     def _changed(self, seen: _Seen, state: UnitState) -> None:
         self._try_console(seen)
-        server, detail = seen.server, state.detail
-        if state.unit == "crashed":
-            detail = self._with_last_lines(server, detail)
-        if (state.unit, detail[:DETAIL_LENGTH]) != (server.unit, server.unit_detail):
-            services.record_unit(server=server, unit=state.unit, detail=detail[:DETAIL_LENGTH], at=state.since)
+        server, detail = seen.server, state.detail[:DETAIL_LENGTH]
+        if (state.unit, detail) != (server.unit, server.unit_detail):
+            services.record_unit(server=server, unit=state.unit, detail=detail, at=state.since)
             server.unit = state.unit
         seen.state = state
-
-    def _with_last_lines(self, server: Server, detail: str) -> str:
-        stream = Stream.objects.get(pk=server.console_id)
-        lines = streams.read(stream.pk, after=max(0, stream.last_seq - LAST_LINES), limit=LAST_LINES)
-        return " · ".join([detail, *(text for _, _, text in lines)])
 
     def _try_console(self, seen: _Seen) -> None:
         """One server's unreadable console must not keep the others from being read."""
