@@ -6,6 +6,7 @@ the same client and the same lines: a channel layer's group, and a threaded serv
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ def figures() -> Iterator[Figure]:
     yield from _slow(site)
     yield from _burst(site)
     yield from _viewers(site, 4000, p99=None, processes=2)
+    yield from _behind_nginx(site)
 
 
 def _measure(clients: list[Any], streams: list[int], *, batches: float = BATCHES, lines: int = LINES) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def _viewers(
         seen = _measure(running.clients, [stream])
         used = running.cpu() - began
         times = asked.stop()
+    site.p99[viewers * processes] = seen["p99"]
     yield from _delivery(name, seen, p99=p99)
     yield Figure(f"{name}.server_cpu", used / seen["seconds"] * 100, "%_of_a_core")
     yield Figure(f"{name}.cpu_a_frame_with_pages", used / (viewers * processes * BATCHES * SECONDS) * 1e6, "µs")
@@ -201,7 +204,6 @@ def _beside(site: "Site") -> Iterator[Figure]:
     import subprocess
     import sys
 
-    from tests.load.processes import Process
     from tests.stack import BASE, free_port, wait_for
 
     servers = {
@@ -221,21 +223,47 @@ def _beside(site: "Site") -> Iterator[Figure]:
             try:
                 wait_for(lambda port=port: _answers(port), seconds=30, what=kind)
                 mode = "sse" if kind == "gunicorn_sse" else "websocket"
-                with Process("tests.load.client", address=["127.0.0.1", port], token=site.token, mode=mode) as client:
-                    client.ask("open", count=viewers, paths=[f"/ws/streams/{stream}/"], after=0, seconds=60)
+                with site.viewers(port, viewers, [stream], mode=mode) as client:
                     seen = _measure([client], [stream])
             finally:
                 process.kill()
                 process.wait()
-            yield Figure(f"beside.{kind}_{viewers}_viewers.p99", seen.get("p99", float("nan")), "ms")
-            yield Figure(f"beside.{kind}_{viewers}_viewers.lost_or_doubled", seen["lost"] + seen["doubled"], "lines")
+            name = f"beside.{kind}_{viewers}_viewers"
+            yield Figure(f"{name}.p99", seen["p99"], "ms")
+            yield Figure(f"{name}.lost_or_doubled", seen["lost"] + seen["doubled"], "lines")
+            ours = max((ours for ours, p99 in site.p99.items() if p99 <= seen["p99"]), default=0)
+            yield Figure(f"{name}.times_as_many_on_the_feed_at_equal_p99", ours / viewers, "times", 4, at_least=True)
 
 
-def _answers(port: int) -> bool:
+def _behind_nginx(site: "Site") -> Iterator[Figure]:
+    """4,000 viewers through nginx to one and to two processes on unix sockets, as deploy/ sets it up."""
+    from tests.load.proxy import find_nginx, nginx
+    from tests.stack import free_port, wait_for
+
+    if not (binary := find_nginx()):
+        yield Figure("feed.through_nginx_is_not_measured_where_nginx_is_not_installed", float("nan"), "-")
+        return
+    for processes in (1, 2):
+        stream, port = site.stream(), free_port()
+        with site.run(0, [stream], processes=0) as running, tempfile.TemporaryDirectory() as folder:
+            sockets = [f"{folder}/{number}.sock" for number in range(processes)]
+            for path in sockets:
+                running.stack.start("web", "--unix", path, name=path.rpartition("/")[2])
+            with nginx(binary, folder, port, sockets) as proxy:
+                wait_for(lambda ports=(port, *sockets): all(map(_answers, ports)), seconds=30, what="nginx")
+                with site.viewers(port, 4000, [stream]) as client:
+                    began = running.cpu(), proxy.cpu()
+                    seen = _measure([client], [stream])
+                    used = running.cpu() - began[0], proxy.cpu() - began[1]
+        name = f"feed.4000_viewers_through_nginx_to_{processes}_processes"
+        yield from _delivery(name, seen)
+        yield Figure(f"{name}.server_cpu", used[0] / seen["seconds"] * 100, "%_of_a_core")
+        yield Figure(f"{name}.nginx_cpu", used[1] / seen["seconds"] * 100, "%_of_a_core")
+
+
+def _answers(address: int | str) -> bool:
     import socket
 
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
+    family, target = (socket.AF_UNIX, address) if isinstance(address, str) else (socket.AF_INET, ("127.0.0.1", address))
+    with socket.socket(family) as probe:
+        return probe.connect_ex(target) == 0

@@ -28,6 +28,7 @@ class Site:
         self.node = Node.objects.get_or_create(slug=settings.NODE, defaults={"name": "Local"})[0]
         browser = Client()
         browser.force_login(user)
+        self.p99: dict[int, float] = {}  # milliseconds, by viewers: what was measured so far
         self.session = browser.cookies[settings.SESSION_COOKIE_NAME].value
 
     def stream(self) -> int:
@@ -46,7 +47,7 @@ class Site:
                 stack.start_web(name)
                 running.ports.append(stack.port)
             running.memory = running.resident()
-            for port in running.ports:
+            for port in running.ports if viewers else []:
                 running.clients.append(ends.enter_context(self.viewers(port, viewers, streams, **options)))
             time.sleep(1)
             yield running
