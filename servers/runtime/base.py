@@ -81,6 +81,14 @@ class UnitState:
     restarts: int = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """What a server uses: processor seconds since it was started, and bytes of memory at this moment."""
+
+    cpu_seconds: float
+    memory: int
+
+
 class Runtime(ABC):
     """One machine's way of running games; `servers.runtime.get_runtime()` gives the configured one."""
 
@@ -115,6 +123,10 @@ class Runtime(ABC):
     @abstractmethod
     def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         """The state of each of `names`, *stopped* for those never started. Cheap: meant to be polled."""
+
+    def usage(self, names: Iterable[str]) -> dict[str, Usage]:
+        """What each of `names` uses, without those of which nothing is known. Cheap enough for once a minute."""
+        return {}
 
     def follow(self, on_change: Callable[[], None]) -> None:  # noqa: B027 (nothing to tell is a fair answer)
         """Call `on_change`, from any thread, when some server's state may have changed; polling stays needed."""

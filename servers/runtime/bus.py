@@ -87,8 +87,10 @@ class Bus:
         """Any other call of systemd's manager interface. Raises `Refused`."""
         return self._do(self._call(member, signature, *body), CALL_SECONDS)
 
-    def properties(self, unit: Unit) -> dict[str, Any]:
-        """The unit's properties, kept until systemd signals a change."""
+    def properties(self, unit: Unit, *, anew: bool = False) -> dict[str, Any]:
+        """The unit's properties, kept until systemd signals a change. `anew`: figures such as memory change without."""
+        if anew:
+            self._properties.pop(unit.path, None)
         return self._do(self._read_properties(unit.path), CALL_SECONDS)
 
     def _do(self, work: Coroutine[Any, Any, T], timeout: float) -> T:

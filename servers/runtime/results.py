@@ -4,7 +4,7 @@ import signal
 from datetime import UTC, datetime
 from typing import Any
 
-from servers.runtime.base import Unit, UnitState
+from servers.runtime.base import Unit, UnitState, Usage
 
 # Exit codes that systemd itself gives a process it could not start (systemd.exec(5), "Process exit codes").
 EXEC_FAILURES = {
@@ -18,6 +18,7 @@ EXEC_FAILURES = {
     238: "its state folder could not be made (238/STATE_DIRECTORY)",
 }
 CLD_EXITED = 1
+UNKNOWN = (1 << 64) - 1
 NAMED_SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
@@ -47,6 +48,12 @@ def _exit(properties: dict[str, Any]) -> tuple[int | None, int | None]:
     if properties.get("ExecMainCode") != CLD_EXITED:
         return None, status
     return (None, status - 128) if status - 128 in NAMED_SIGNALS else (status, None)
+
+
+def unit_usage(properties: dict[str, Any]) -> Usage | None:
+    """What the unit's cgroup uses; None where it is not accounted for (systemd says so by the largest number)."""
+    memory, cpu = (int(properties.get(name, UNKNOWN)) for name in ("MemoryCurrent", "CPUUsageNSec"))
+    return None if UNKNOWN in (memory, cpu) else Usage(cpu_seconds=cpu / 1e9, memory=memory)
 
 
 def unit_state(active: str, sub: str, job: str, properties: dict[str, Any]) -> UnitState:

@@ -241,10 +241,8 @@ class SystemdRuntime(Runtime):
                 self._bus.kill(unit, signal.SIGKILL)
                 self._bus.run_job("Stop", unit, timeout=STOP_MARGIN_SECONDS)
             self._bus.reset_failed(unit)
-        left = [
-            u for u, known in self._bus.units(server, overlay).items() if known.active not in ("inactive", "failed")
-        ]
-        if left:
+        units = self._bus.units(server, overlay)
+        if any(unit.active not in ("inactive", "failed") for unit in units.values()):
             raise RuntimeFailure(f"“{name}” did not end, not even when it was killed. Ask an admin.")
 
     def _stop_seconds(self, name: str) -> float:
