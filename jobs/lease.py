@@ -141,7 +141,7 @@ class Lease(threading.Thread):
             row = db.fetchone()
         self._taken, self._cancelled = row is None, bool(row and row[0])
         if percent != self._percent:
-            events.publish(topic(self.job.pk))
+            events.publish(self.job.subject, topic(self.job.pk))
         self._beat_at, self._percent = now, percent
         if not self._taken:
             self._alive_at = now

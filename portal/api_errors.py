@@ -41,6 +41,7 @@ def responses(path: str, method: str, has_body: bool) -> dict[int, Any]:
     """The errors an operation may answer with, as OpenAPI describes them."""
     statuses = {401, 422, 429} | ({400, 413} if has_body else set()) | ({403, 404} if "{" in path else set())
     statuses |= {409} if method != "get" else set()
+    statuses |= {403} if path == "/api/v1/installations" else set()
     statuses |= {504} if path.endswith("/command") else set()
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}

@@ -4,7 +4,8 @@ import re
 from typing import Annotated, Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
 from django.http import Http404, HttpRequest
 from ninja import Path, Router, Status
 
@@ -19,13 +20,14 @@ from servers.api_schemas import (
     CommandIn,
     CommandOut,
     GameOut,
+    InstallationOut,
     MemberIn,
     MemberOut,
     NewServer,
     ServerChange,
     ServerOut,
 )
-from servers.models import NAME_PATTERN, Blueprint, Membership, Right, Server, ServerQuerySet
+from servers.models import NAME_PATTERN, Blueprint, Installation, Membership, Right, Server, ServerQuerySet
 from servers.shown import for_display
 
 router = Router()
@@ -72,6 +74,16 @@ def list_games(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, 
 def list_blueprints(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, Any]:
     """What servers can be created from, by slug."""
     return page(offered(), by="slug", cursor=cursor, limit=limit)
+
+
+@router.get("/installations", response=Page[InstallationOut], tags=["games"], summary="List installations")
+def list_installations(request: HttpRequest, cursor: Cursor, limit: Limit) -> dict[str, Any]:
+    """Versions of games on the machines, newest first; for moderators."""
+    if not member(request).is_staff:
+        raise PermissionDenied("Installations are for moderators. Ask one of them.")
+    standing = Prefetch("servers", Server.objects.present())
+    versions = Installation.objects.select_related("node").prefetch_related(standing)
+    return page(versions, by="-pk", cursor=cursor, limit=limit)
 
 
 @router.get("/servers", response=Page[ServerOut], tags=["servers"], summary="List servers")

@@ -8,7 +8,7 @@ from ninja import Schema
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from servers import access
-from servers.models import Right, Server
+from servers.models import Installation, Right, Server
 
 Value = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=1000)]
 Settings = Annotated[dict[str, Value], Field(max_length=100, description="Values by the setting's key.")]
@@ -46,6 +46,26 @@ class BlueprintOut(Schema):
     name: str
     summary: str
     game: str
+
+
+class InstallationOut(Schema):
+    """One version of a game's files on a machine; servers take the current one at their next start."""
+
+    id: int
+    node: str = Field(alias="node.slug")
+    game: str
+    version: str
+    state: Installation.State
+    is_current: bool
+    detail: str = Field(description="Why it failed, in a sentence; else empty.")
+    size_bytes: int
+    shared_bytes: int = Field(description="Of these, in files it shared with the version before when it was built.")
+    servers: list[str] = Field(description="Names of the servers that last started on it.")
+    created_at: datetime
+
+    @staticmethod
+    def resolve_servers(installation: Installation) -> list[str]:
+        return [server.name for server in installation.servers.all()]
 
 
 class ServerOut(Schema):

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.models import Job, Line
 from servers import access, games
-from servers.models import Membership, Right, Server, ServerQuerySet
+from servers.models import Installation, Membership, Right, Server, ServerQuerySet
 from servers.services.power import RESTART, START, STOP
 
 if TYPE_CHECKING:
@@ -148,6 +148,12 @@ class Shown:
         return seen if seen and timezone.now() - seen > AGENT_SILENT else None
 
     @cached_property
+    def has_newer_version(self) -> bool:
+        """Whether its next start uses another version of its game than it last started on. One query."""
+        versions = Installation.objects.filter(node=self.server.node_id, game=self.server.game, is_current=True)
+        return versions.exclude(pk=self.server.installation_id or 0).exists()
+
+    @cached_property
     def last_lines(self) -> list[str]:
         """The end of a crashed server's console, for who may read it."""
         if not self.is_crashed or Right.CONSOLE not in self.rights:
@@ -159,7 +165,7 @@ class Shown:
 def for_display(servers: ServerQuerySet, user: "User") -> ServerQuerySet:
     """`servers` with all that their display reads."""
     mine = Prefetch("memberships", Membership.objects.filter(user=user))
-    return servers.select_related("node", "owner").prefetch_related("ports", mine)
+    return servers.select_related("node", "owner", "installation").prefetch_related("ports", mine)
 
 
 def show_all(servers: Iterable[Server], user: "User") -> list[Shown]:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from servers import actions, panel, views
+from servers import actions, installation_views, panel, views
 
 app_name = "servers"
 urlpatterns = [
@@ -28,4 +28,9 @@ urlpatterns = [
     path("servers/<slug:name>/parts/history/", views.history_part, name="history_part"),
     path("servers/<slug:name>/parts/people/", actions.people_part, name="people_part"),
     re_path(r"^servers/(?P<name>[-\w]+)/parts/(?P<part>head|side)/$", views.part, name="part"),
+    path("installations/", installation_views.installations, name="installations"),
+    path("installations/<int:pk>/promote/", installation_views.promote, name="promote"),
+    path("installations/<slug:node>/<slug:game>/part/", installation_views.part, name="installation_part"),
+    path("installations/<slug:node>/<slug:game>/install/", installation_views.install, name="install"),
+    path("installations/<slug:node>/<slug:game>/clean-up/", installation_views.clean_up, name="clean_up"),
 ]
