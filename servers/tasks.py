@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
-from servers import games, installing, services
+from servers import access, games, installing, services
 from servers.errors import ServerError
 from servers.layers import stack
-from servers.models import KEEP_DELETED, Installation, Node, Server
+from servers.models import KEEP_DELETED, Installation, Node, Right, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
 from servers.runtime.sockets import ports_in_use
@@ -84,6 +84,8 @@ def clone(run: Run, server: int, source: int) -> None:
     """Copies the files that the source itself wrote; a copy that was interrupted is begun again."""
     with _explained():
         target, origin = _present(server), _present(source)
+        if Right.FILES not in access.rights(target.owner, origin):  # taken away since, and this may be a late retry
+            raise JobError(f"{target.owner} may not read the files of {origin.name}. Ask its owner for that right.")
         files, into = _own_files(origin.name), _own_files(target.name)
         if into.exists() or not files.exists():
             run.log(f"{origin.name} has no files of its own to copy." if not into.exists() else "The files are there.")
