@@ -123,10 +123,11 @@ def retry(*, job: Job, by: "User | None" = None) -> Job:
         raise NotRetryable("This job is from another version. Start the action anew where you first did.") from error
 
 
-def queue_age(node: str) -> float:
-    """Seconds the oldest delivery in the node's queue has waited to be taken; 0 when none waits."""
+def queue_age() -> float:
+    """Seconds the oldest delivery of any queue has waited to be taken; 0 when none waits.
+
+    A job that waits for its turn has no delivery, so it does not count.
+    """
     with connection.cursor() as db:
-        db.execute(
-            "SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq WHERE key = %s AND lock <= now()", [node]
-        )
+        db.execute("SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq WHERE lock <= now()")
         return float(db.fetchone()[0] or 0)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
@@ -109,11 +109,14 @@ def lines(request: HttpRequest, pk: int) -> JsonResponse:
 def search(request: HttpRequest, pk: int) -> JsonResponse:
     """Numbers of the newest lines that hold a text, in order; capital letters do not matter."""
     stream = stream_for(request, pk)
-    query = request.GET.get("q", "").strip()
+    query = request.GET.get("q", "").replace("\0", "").strip()
     if not SHORTEST_QUERY <= len(query) <= LONGEST_QUERY:
         return JsonResponse({"seqs": [], "more": False})
-    holding = Line.objects.filter(stream=stream, text__icontains=query.replace("\0", ""))
-    found = _bounded(holding.order_by("-seq").values_list("seq", flat=True)[: MOST_FOUND + 1])
+    holding = Line.objects.filter(stream=stream, text__icontains=query)
+    try:
+        found = _bounded(holding.order_by("-seq").values_list("seq", flat=True)[: MOST_FOUND + 1])
+    except OperationalError:  # the limit, or no database
+        return JsonResponse({"problem": "The search took too long. Try again."}, status=503)
     return JsonResponse({"seqs": found[:MOST_FOUND][::-1], "more": len(found) > MOST_FOUND})
 
 

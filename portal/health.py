@@ -16,9 +16,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
 from jobs.models import Job
+from jobs.services import queue_age
 from servers.models import Node, Server
 
-OLDEST_QUEUED = timedelta(minutes=2)
+OLDEST_QUEUED = 120  # seconds
 AGENT_SILENT = timedelta(minutes=1)
 
 
@@ -67,15 +68,7 @@ def _queue() -> str:
     age = queue_age()
     if age <= OLDEST_QUEUED:
         return ""
-    return f"A job has been waiting for {age.total_seconds():.0f} s: is the worker (manage.py cluster) running?"
-
-
-def queue_age() -> timedelta:
-    """How long the longest-waiting job that could run has been queued; not one whose subject is busy, or a follower."""
-    busy = Job.objects.filter(state=Job.State.RUNNING).values("subject")
-    ready = Job.objects.filter(state=Job.State.QUEUED, after=None).exclude(subject__in=busy)
-    oldest = ready.order_by("created_at").values_list("created_at", flat=True).first()
-    return timezone.now() - oldest if oldest else timedelta(0)
+    return f"A job has been waiting for {age:.0f} s: is the worker (manage.py cluster) running?"
 
 
 def _agents() -> str:
@@ -107,10 +100,9 @@ class DatabaseCollector(Collector):
         for node in Node.objects.exclude(agent_seen_at=None):
             assert node.agent_seen_at
             agents.add_metric([node.slug], (timezone.now() - node.agent_seen_at).total_seconds())
-        age = queue_age().total_seconds()
         return [
             GaugeMetricFamily("left4me_database_up", "Whether the database answers.", value=1),
-            GaugeMetricFamily("left4me_queue_age_seconds", "Wait of the longest-waiting job.", value=age),
+            GaugeMetricFamily("left4me_queue_age_seconds", "Wait of the longest-waiting job.", value=queue_age()),
             jobs,
             agents,
         ]

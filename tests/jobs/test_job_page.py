@@ -6,7 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import streams
+from jobs import streams, views
 from jobs.models import Job
 from portal.models import User
 from servers import services
@@ -148,6 +148,15 @@ def test_a_search_with_very_many_hits_gives_the_newest(client: Client, server: S
     answer = client.get(f"/streams/{server.console_id}/search/", {"q": "again"}).json()
     assert answer["more"]
     assert (answer["seqs"][0], answer["seqs"][-1], len(answer["seqs"])) == (2, 10_001, 10_000)
+
+
+def test_a_search_that_takes_too_long_is_ended_and_says_so(
+    client: Client, server: Server, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams.append(server.console_id, ["x" * 4000] * 20_000)
+    monkeypatch.setattr(views, "SEARCH_MS", 1)
+    client.force_login(alice)
+    assert client.get(f"/streams/{server.console_id}/search/", {"q": "y"}).status_code == 503
 
 
 def test_the_job_page_costs_few_queries(client: Client, job: Job, alice: User) -> None:
