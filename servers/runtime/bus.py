@@ -5,8 +5,10 @@ for is decided by polkit (deploy/etc/polkit.rules).
 """
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
 
 from dbus_fast import BusType, Message, MessageType
@@ -73,6 +75,12 @@ class Bus:
         """Signal every process of the unit."""
         self.call("KillUnit", "ssi", unit, "all", number)
 
+    @cached_property
+    def version(self) -> int:
+        """systemd's."""
+        [found] = self._do(self._get("Version"), CALL_SECONDS)
+        return int(re.findall(r"\d+", found.value)[0])
+
     def units(self, *patterns: str) -> dict[str, Unit]:
         """Loaded units whose name matches one of the patterns."""
         [rows] = self.call("ListUnitsByPatterns", "asas", [], list(patterns))
@@ -111,6 +119,10 @@ class Bus:
                 await self._send(bus, "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "AddMatch", "s", rule)
             await self._send(bus, SYSTEMD, MANAGER_PATH, MANAGER, "Subscribe", "")
         return self._bus
+
+    async def _get(self, name: str) -> list[Any]:
+        bus = await self._connected()
+        return await self._send(bus, SYSTEMD, MANAGER_PATH, PROPERTIES, "Get", "ss", MANAGER, name)
 
     async def _call(self, member: str, signature: str, *body: Any) -> list[Any]:
         return await self._send(await self._connected(), SYSTEMD, MANAGER_PATH, MANAGER, member, signature, *body)

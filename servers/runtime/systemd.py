@@ -29,6 +29,7 @@ from servers.runtime.results import exit_sentence, unit_state, unit_usage
 
 GAME_GROUP = "left4me-game"
 MEMORY_MAX, TASKS_MAX = 4 << 30, 512  # where the game's definition says nothing
+LONGEST_NAME_BEFORE_257 = 27  # deploy/units/left4me-server-252.conf
 START_SECONDS = 60
 STOP_MARGIN_SECONDS = 10
 LAST_LINES = 5
@@ -168,6 +169,11 @@ class SystemdRuntime(Runtime):
 
     def _prepare(self, spec: ServerSpec) -> None:
         folder = self._folder(spec.name)
+        if len(spec.name) > LONGEST_NAME_BEFORE_257 and self._bus.version < 257:
+            raise RuntimeFailure(
+                f"This machine's systemd takes servers' names of at most {LONGEST_NAME_BEFORE_257} letters. "
+                "Make the server anew under a shorter one."
+            )
         try:
             files.require_room(self._root)
             files.make_folders(folder)

@@ -29,6 +29,7 @@ PYTHONS = {"trixie": "3.13", "bookworm": "3.11"}
 # What `deploy/install.sh` takes from apt, and what the tests themselves use, fetched once into the root's apt cache.
 PACKAGES = "postgresql caddy python3-venv polkitd dbus acl fuse3 fuse-overlayfs gcc libc6-dev libc6-dev-i386"
 BASE_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,curl"
+PLACE, PREFIX = Path(os.environ.get("TMPDIR", "/var/tmp")), "left4me-host-"
 PR_SET_PDEATHSIG = 1
 NEEDED = ("systemd-nspawn", "nsenter", "mmdebstrap")
 
@@ -91,12 +92,21 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def clear_leftovers() -> None:
+    """Delete the roots of test runs that were killed; their machines ended with them."""
+    for owner in PLACE.glob(f"{PREFIX}*/owner"):
+        if not Path("/proc", owner.read_text()).exists():
+            shutil.rmtree(owner.parent, ignore_errors=True)
+
+
 class Host:
     """One booted Debian. `with Host("trixie") as host: host.sh("systemctl is-system-running")`."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
-        self.folder = Path(tempfile.mkdtemp(prefix=f"left4me-host-{suite}-", dir=os.environ.get("TMPDIR", "/var/tmp")))
+        clear_leftovers()
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{suite}-", dir=PLACE))
+        (self.folder / "owner").write_text(str(os.getpid()))
         self.root = self.folder / "root"
         # As udev makes it on a real host; the device of the machine underneath is left as it is.
         self.fuse = self.folder / "fuse"
