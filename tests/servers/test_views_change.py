@@ -233,3 +233,13 @@ def test_a_failed_start_is_shown_until_something_else_happens(member: Client, se
     assert "did not work" not in member.get(f"/servers/{server.name}/").content.decode()
     assert cancel(job=again, by=alice)
     assert "did not work" not in member.get(f"/servers/{server.name}/").content.decode()
+
+
+def test_a_start_that_waits_for_its_game_says_how_far_that_is(member: Client, server: Server, alice: User) -> None:
+    job = services.start_server(by=alice, server=server)
+    assert job.after
+    Job.objects.filter(pk=job.after.pk).update(state="running", started_at="2026-01-01T00:00Z", progress=37)
+    page = member.get(f"/servers/{server.name}/").content.decode()
+    assert f"{job.after.title}</a> comes first. {server.name} starts by itself after that." in page
+    assert 'value="37" aria-label="Progress of Install Practice (demonstration)"' in page
+    assert f'data-topic="{server.topic} {job.after.subject}"' in page, "so that the progress is live"
