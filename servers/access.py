@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from jobs.models import Job
 from servers import games
-from servers.models import Membership, Node, Right, Server
+from servers.models import Layer, Membership, Node, Right, Server
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
@@ -75,6 +75,23 @@ def require_owner(user: "User | AnonymousUser", server: Server, what: str) -> No
         raise PermissionDenied(f"Only its owner or a moderator may {what} {server.name}.")
 
 
+def may_use_layer(user: "User | AnonymousUser", layer: Layer) -> bool:
+    """Whether `user` may see the layer and put it on a stack; `Layer.objects.usable_by` is the same for many.
+
+    At most one query, none when `shared_with` was prefetched.
+    """
+    if not may_enter(user):
+        return False
+    if user.is_staff or layer.owner_id == user.pk or layer.visibility == Layer.Visibility.PUBLIC:
+        return True
+    return layer.visibility == Layer.Visibility.SHARED and user in layer.shared_with.all()
+
+
+def may_change_layer(user: "User | AnonymousUser", layer: Layer) -> bool:
+    """Its owner and staff may rebuild, share and delete it."""
+    return may_enter(user) and (user.is_staff or layer.owner_id == user.pk)
+
+
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 
@@ -85,11 +102,14 @@ class FeedPolicy:
 
     @staticmethod
     def may_view_streams(asked: Collection[tuple[Any, int]]) -> dict[tuple[int, int], bool | None]:
-        """The same for many (user, stream) in four queries, by (user's key, stream)."""
+        """The same for many (user, stream) in six queries, by (user's key, stream)."""
         streams = {stream for _, stream in asked}
         consoles = {server.console_id: server for server in Server.objects.filter(console__in=streams)}
         jobs = {job.stream_id: job for job in Job.objects.filter(stream__in=streams)}
         subjects = Server.objects.in_bulk({number for job in jobs.values() if (number := _server_of(job))})
+        layers = Layer.objects.prefetch_related("shared_with").in_bulk(
+            {_number_of("layer", job) for job in jobs.values()}
+        )
         given = _given({user.pk for user, _ in asked if user.pk}, {*subjects, *(s.pk for s in consoles.values())})
 
         def may_view(user: Any, stream: int) -> bool | None:
@@ -97,7 +117,8 @@ class FeedPolicy:
                 return {Right.VIEW, Right.CONSOLE} <= _rights(user, server, given)
             if job := jobs.get(stream):
                 server = subjects.get(_server_of(job))
-                return _may_view_job(user, job, _rights(user, server, given) if server else NOTHING)
+                held = _rights(user, server, given) if server else NOTHING
+                return _may_view_job(user, job, held, layers.get(_number_of("layer", job)))
             return None
 
         return {(user.pk, stream): may_view(user, stream) for user, stream in asked}
@@ -105,27 +126,32 @@ class FeedPolicy:
     @staticmethod
     def may_view_job(user: Any, job: Job) -> bool:
         """A server's jobs are seen by who may view it; installations, which hold no secrets, by every member."""
-        return _may_view_job(user, job, _rights_on_subject(user, job))
+        return _may_view_job(user, job, _rights_on_subject(user, job), _layer_of(job))
 
     @staticmethod
     def may_control_job(user: Any, job: Job) -> bool:
         """Cancel and retry: whoever may start and stop the server; other jobs are for staff."""
+        if layer := _layer_of(job):
+            return may_change_layer(user, layer)
         return may_enter(user) and (user.is_staff or {Right.VIEW, Right.POWER} <= _rights_on_subject(user, job))
 
     @staticmethod
     def subject_link(job: Job) -> tuple[str, str] | None:
         """Name and page of the server the job works on, for who may view the job."""
+        if layer := _layer_of(job):
+            return layer.name, reverse("servers:layer", args=[layer.slug])
         server = Server.objects.present().filter(pk=_server_of(job)).first()
         return (server.name, reverse("servers:overview", args=[server.name])) if server else None
 
     @staticmethod
     def topics(user: Any) -> set[str]:
-        """Topics the user may hear, in three queries: servers, installations, jobs under way, their own."""
+        """Topics the user may hear, in four queries: servers, layers, installations, jobs under way, their own."""
         if not may_enter(user):
             return set()
         subjects = {f"server:{pk}" for pk in Server.objects.visible_to(user).values_list("pk", flat=True)}
         nodes = Node.objects.values_list("slug", flat=True)
         subjects |= {f"installation:{node}:{game}" for node in nodes for game in games.all_games()}
+        subjects |= {f"layer:{pk}" for pk in Layer.objects.usable_by(user).values_list("pk", flat=True)}
         jobs = Job.objects.active().values_list("pk", "subject")
         seen = {f"job:{pk}" for pk, subject in jobs if user.is_staff or subject in subjects}
         everybodys = {"servers"} if user.is_staff else set()
@@ -147,13 +173,24 @@ def _rights_on_subject(user: Any, job: Job) -> frozenset[Right]:
     return rights(user, server) if server else NOTHING
 
 
-def _may_view_job(user: Any, job: Job, held: frozenset[Right]) -> bool:
+def _may_view_job(user: Any, job: Job, held: frozenset[Right], layer: Layer | None) -> bool:
     if not may_enter(user):
         return False
-    return user.is_staff or Right.VIEW in held or job.subject.startswith("installation:")
+    if user.is_staff or Right.VIEW in held or job.subject.startswith("installation:"):
+        return True
+    return layer is not None and may_use_layer(user, layer)
 
 
 def _server_of(job: Job) -> int:
-    """The number in a subject such as “server:12”; 0, which no server has, in any other."""
+    return _number_of("server", job)
+
+
+def _layer_of(job: Job) -> Layer | None:
+    number = _number_of("layer", job)
+    return Layer.objects.filter(pk=number).first() if number else None
+
+
+def _number_of(wanted: str, job: Job) -> int:
+    """The number in a subject such as “server:12”; 0, which no row has, in any other."""
     kind, _, number = job.subject.partition(":")
-    return int(number) if kind == "server" and number.isdecimal() else 0
+    return int(number) if kind == wanted and number.isdecimal() else 0

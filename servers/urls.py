@@ -2,9 +2,10 @@
 
 from django.urls import path, re_path
 
-from servers import actions, installation_views, panel, views
+from servers import actions, installation_views, layer_views, panel, stack_views, upload_views, views
 
 app_name = "servers"
+HOLDER = r"^(?P<kind>servers|blueprints)/(?P<name>[-\w]+)/layers/"
 urlpatterns = [
     path("", views.server_list, name="list"),
     path("parts/servers/", views.list_part, name="list_part"),
@@ -33,4 +34,21 @@ urlpatterns = [
     path("installations/<slug:node>/<slug:game>/part/", installation_views.part, name="installation_part"),
     path("installations/<slug:node>/<slug:game>/install/", installation_views.install, name="install"),
     path("installations/<slug:node>/<slug:game>/clean-up/", installation_views.clean_up, name="clean_up"),
+    path("layers/", layer_views.layer_list, name="layers"),
+    path("parts/layers/", layer_views.layer_list_part, name="layers_part"),
+    path("new-layer/", layer_views.new_layer, name="layer_new"),
+    path("layers/<slug:slug>/", layer_views.layer, name="layer"),
+    path("layers/<slug:slug>/part/", layer_views.layer_part, name="layer_part"),
+    path("layers/<slug:slug>/change/", layer_views.change_layer, name="layer_change"),
+    path("layers/<slug:slug>/rebuild/", layer_views.rebuild, name="layer_rebuild"),
+    path("layers/<slug:slug>/delete/", layer_views.delete_layer, name="layer_delete"),
+    path("layers/<slug:slug>/items/", layer_views.workshop_items, name="layer_items"),
+    path("layers/<slug:slug>/file/", layer_views.layer_file, name="layer_file"),
+    path("uploads/", upload_views.begin, name="upload_begin"),
+    path("uploads/<uuid:key>/", upload_views.upload, name="upload"),
+    re_path(rf"{HOLDER}$", stack_views.show_stack, name="stack_show"),
+    re_path(rf"{HOLDER}part/$", stack_views.stack_part, name="stack_part"),
+    re_path(rf"{HOLDER}add/$", stack_views.add, name="stack_add"),
+    re_path(rf"{HOLDER}(?P<layer>\d{{1,18}})/move/$", stack_views.move, name="stack_move"),
+    re_path(rf"{HOLDER}(?P<layer>\d{{1,18}})/remove/$", stack_views.remove, name="stack_remove"),
 ]

@@ -33,6 +33,7 @@ class Housekeeping:
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
             services.request_cleaning(node=self.node)
+            services.request_refreshes()
             self._next_purge = time.monotonic() + PURGE_EVERY
 
     def _info(self) -> dict[str, object]:

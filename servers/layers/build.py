@@ -14,7 +14,8 @@ from jobs import process
 from jobs.registry import JobError
 from jobs.run import Run
 from servers import games, services
-from servers.layers import stack
+from servers.layers import stack, workshop
+from servers.layers.addons import look_into
 from servers.layers.content import Content, seal
 from servers.layers.placing import put_where_wanted
 from servers.layers.unpack import REFUSED
@@ -38,11 +39,13 @@ def build(run: Run, layer: Layer, upload: str) -> None:
     partial.mkdir(parents=True)
     try:
         SOURCES[Layer.Kind(layer.kind)](run, layer, upload, partial)
-        put_where_wanted(partial, games.get(layer.game))
+        game = games.get(layer.game)
+        put_where_wanted(partial, game)
         content = seal(partial, check=run.check)
         if not content.files:
             raise JobError("There is no file in it. Add one, then build again.")
         check_size(layer=layer, size=content.size)
+        look_into(content, partial, game, check=run.check)
         _put_in_place(layer, content, partial)
         run.log(
             f"Built: {len(content.files)} files, {content.size / 2**20:.1f} MB. Servers take it at their next start."
@@ -103,6 +106,14 @@ def _from_archive(run: Run, layer: Layer, upload: str, into: Path) -> None:
         )
 
 
+def _from_workshop(run: Run, layer: Layer, upload: str, into: Path) -> None:
+    game = games.get(layer.game)
+    if not game.addons or not game.appid:
+        raise JobError(f"{game.name} takes no add-ons from the Steam Workshop.")
+    items = workshop.fetch(run, list(layer.source.get("ids", [])), game, into)
+    services.record_items(layer=layer, items=items)
+
+
 def _sha256(run: Run, path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -115,4 +126,5 @@ def _sha256(run: Run, path: Path) -> str:
 SOURCES: dict[Layer.Kind, Callable[[Run, Layer, str, Path], None]] = {
     Layer.Kind.FILES: _from_files,
     Layer.Kind.ARCHIVE: _from_archive,
+    Layer.Kind.WORKSHOP: _from_workshop,
 }

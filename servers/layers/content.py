@@ -1,4 +1,4 @@
-"""Seals what was written: files read-only, every one hashed, the whole named by its content; then nothing changes it."""
+"""Seals what was written: files read-only, each hashed, the whole named by its content; nothing changes it then."""
 
 import hashlib
 import os

@@ -5,9 +5,10 @@ from pathlib import Path
 from servers.games import Game
 
 # Folders that a Source game reads right below its own (left4dead2/); an archive may begin with any of them.
-CONTENT = frozenset(
-    "addons bin cfg expressions maps materials media missions models particles resource scenes scripts sound".split()
-)
+CONTENT = {
+    *("addons", "bin", "cfg", "expressions", "maps", "materials", "media", "missions", "models", "particles"),
+    *("resource", "scenes", "scripts", "sound"),
+}
 LOOSE = {".vpk", ".txt", ".md", ".jpg", ".jpeg", ".png"}  # what lies around a bare add-on
 WRAPPERS = 3
 

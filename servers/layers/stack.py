@@ -1,12 +1,62 @@
 """Reads of a stack: what is mounted at the next start, and what its layers do to each other."""
 
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.core.cache import cache
+from django.db.models import Count, QuerySet
 
 from servers.errors import LayerInvalid
-from servers.models import Blueprint, Server, StackEntry
+from servers.models import Blueprint, LayerBuild, LayerFile, Server, StackEntry
+
+MOST_CONFLICTS = 100  # shown
+REMEMBERED = 7 * 86400  # seconds; builds never change, so it holds as long as anybody asks
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A file that several supply: `sources` are build and add-on (or none), uppermost first."""
+
+    path: str
+    sources: list[tuple[int, str]]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a stack brings, and what its layers do to each other."""
+
+    conflicts: list[Conflict]
+    total: int
+    campaigns: list[dict[str, Any]]
+    maps: list[str]
+
+
+def analyse(builds: Sequence[LayerBuild]) -> Analysis:
+    """`builds`: uppermost first. Computed once for each stack of builds."""
+    key = "stack:" + hashlib.sha256(",".join(str(build.pk) for build in builds).encode()).hexdigest()
+    found: Analysis | None = cache.get(key)
+    if found is None:
+        cache.set(key, found := _analyse(builds), REMEMBERED)
+    return found
+
+
+def _analyse(builds: Sequence[LayerBuild]) -> Analysis:
+    place = {build.pk: number for number, build in enumerate(builds)}
+    supplied = LayerFile.objects.filter(build__in=place)
+    twice = supplied.values("path").annotate(times=Count("pk")).filter(times__gt=1).order_by("path")
+    paths = [row["path"] for row in twice[:MOST_CONFLICTS]]
+    sources: dict[str, list[tuple[int, str]]] = {path: [] for path in paths}
+    for path, build, addon in supplied.filter(path__in=paths).values_list("path", "build", "addon"):
+        sources[path].append((build, addon))
+    for known in sources.values():
+        known.sort(key=lambda source: (place[source[0]], source[1]))
+    campaigns = [campaign for build in builds for campaign in build.campaigns]
+    maps = sorted({name for build in builds for name in build.maps})
+    return Analysis([Conflict(*item) for item in sources.items()], twice.count(), campaigns, maps)
 
 
 def folder(digest: str) -> Path:

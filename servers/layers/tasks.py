@@ -4,7 +4,7 @@ from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import games, services
 from servers.errors import ServerError
-from servers.layers import stack
+from servers.layers import stack, workshop
 from servers.layers.build import build, placing
 from servers.models import Layer
 from servers.runtime.files import delete_tree
@@ -32,4 +32,7 @@ def clean(run: Run) -> None:
         for digest in unused:
             run.check()
             delete_tree(stack.folder(digest))
+    for download in (downloads := workshop.unused_downloads()):
+        download.unlink(missing_ok=True)
+    run.log(f"{len(downloads)} downloads from the Workshop are gone: no build has them any more.")
     run.log(f"{len(unused)} builds that nobody has any more are gone.")

@@ -1,4 +1,4 @@
-"""`python -m servers.layers.unpack ARCHIVE FILENAME FOLDER`: unpacks one hostile archive, in little memory, or says why not.
+"""`python -m servers.layers.unpack ARCHIVE FILENAME FOLDER`: unpacks one hostile archive, or says why not.
 
 Started by the build job without Django, secrets or database: what a parser's fault could reach is one folder. The last
 line it prints is the sentence when it ends with code 3.

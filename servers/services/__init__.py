@@ -25,7 +25,10 @@ from servers.services.layers import (
     create_layer,
     delete_layer,
     finish_build,
+    record_items,
     request_cleaning,
+    request_refreshes,
+    write_layer_file,
 )
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_host_report, record_query, record_unit
@@ -78,11 +81,13 @@ __all__ = [
     "promote_version",
     "purge_servers",
     "record_host_report",
+    "record_items",
     "record_query",
     "record_unit",
     "remove_from_stack",
     "request_cleaning",
     "request_purge",
+    "request_refreshes",
     "restart_server",
     "restore_server",
     "reuse_version",
@@ -98,4 +103,5 @@ __all__ = [
     "unused_versions",
     "update_settings",
     "use_current_version",
+    "write_layer_file",
 ]

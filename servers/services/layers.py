@@ -15,7 +15,8 @@ from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, seeds
 from servers.errors import LayerInUse, LayerInvalid, LayersFull
-from servers.layers import stack
+from servers.layers import lint, stack, workshop
+from servers.layers.writer import Refused, checked
 from servers.models import Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ TIME_LIMIT = 4 * 3600
 KEPT_BUILDS = 3
 BATCH = 2000  # rows of files in one statement
 STALE = timedelta(hours=24)  # an upload that nobody continued for so long is given up
+REFRESH_EVERY, REFRESHED_AT_ONCE = timedelta(days=1), 20
+MOST_FILES, MOST_TEXT = 200, 1 << 20  # of a layer that is written in the browser: files, bytes
 MAX_LAYERS = 200  # of one member
 
 
@@ -35,6 +38,8 @@ def create_layer(
 ) -> Layer:
     """Make a layer of `by`'s and ask for its first build. Raises `LayerInvalid`, `LayersFull`, `UnknownGame`."""
     games.get(game)
+    if kind == Layer.Kind.FILES:
+        check_files(source["files"])
     with transaction.atomic():
         _refuse_beyond_limit(by)
         layer = Layer.objects.create(
@@ -66,6 +71,35 @@ def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job
     with transaction.atomic():
         Layer.objects.filter(pk=layer.pk).update(source=dict(source))
         return build_layer(by=by, layer=layer)
+
+
+def write_layer_file(*, by: "User", layer: Layer, path: str, text: str | None) -> Job:
+    """Write one file of a layer of the kind “files”, or with None delete it, and ask for a build.
+
+    Raises `LayerInvalid`: a name or a text that does not fit, too many files or bytes.
+    """
+    with transaction.atomic():
+        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        files = {name: known for name, known in fresh.source.get("files", {}).items() if name != path}
+        if text is not None:
+            files[path] = text
+        check_files(files)
+        return change_source(by=by, layer=fresh, source={"files": files})
+
+
+def check_files(files: Mapping[str, str]) -> None:
+    """Raise `LayerInvalid` with what to mend."""
+    if not files:
+        raise LayerInvalid("A layer needs one file at least.")
+    if len(files) > MOST_FILES or sum(len(text.encode()) for text in files.values()) > MOST_TEXT:
+        raise LayerInvalid(f"Up to {MOST_FILES} files and {MOST_TEXT >> 10} KB can be written here. Upload the rest.")
+    for path, text in files.items():
+        try:
+            checked(path)
+        except Refused as error:
+            raise LayerInvalid(str(error)) from error
+        if problem := lint.problem(path, text):
+            raise LayerInvalid(f"{path}: {problem}")
 
 
 def change_layer(*, layer: Layer, name: str, visibility: str, shared_with: Iterable["User"]) -> None:
@@ -119,9 +153,25 @@ def finish_build(*, layer: Layer, content: "Content") -> LayerBuild:
 
 def request_cleaning(*, node: Node) -> Job | None:
     """The job that deletes what nobody has any more, when there is any on this machine."""
-    if not unused_digests(stack.digests_here()) and not Upload.objects.filter(touched_at__lt=stale_since()).exists():
+    stale = Upload.objects.filter(touched_at__lt=stale_since())
+    if not (unused_digests(stack.digests_here()) or workshop.unused_downloads() or stale.exists()):
         return None
     return enqueue(kind=CLEAN, subject=f"layers:{node.slug}", title="Clean up layers", node=node.slug, coalesce=True)
+
+
+def record_items(*, layer: Layer, items: list[dict[str, str]]) -> None:
+    """What a build of a Workshop layer found: the items' ids and titles, for its page."""
+    Layer.objects.filter(pk=layer.pk).update(source=layer.source | {"items": items})
+
+
+def request_refreshes() -> list[Job]:
+    """Look daily whether the Workshop has newer items; a layer without any change is the same build again."""
+    due = Layer.objects.filter(kind=Layer.Kind.WORKSHOP, refreshed_at__lt=timezone.now() - REFRESH_EVERY)
+    jobs = []
+    for layer in due[:REFRESHED_AT_ONCE]:
+        Layer.objects.filter(pk=layer.pk).update(refreshed_at=timezone.now())
+        jobs.append(build_layer(by=None, layer=layer))
+    return jobs
 
 
 def check_size(*, layer: Layer, size: int) -> None:

@@ -5,7 +5,9 @@ import { start as live } from "./live.js";
 import { start as logs } from "./log/viewer.js";
 import { start as menus } from "./menu.js";
 import { start as rcon } from "./rcon.js";
+import { start as stacks } from "./stack.js";
 import { start as times } from "./time.js";
 import { start as toasts } from "./toast.js";
+import { start as uploads } from "./upload.js";
 
-for (const start of [toasts, times, menus, copy, rcon, live, logs]) start();
+for (const start of [toasts, times, menus, copy, rcon, live, logs, stacks, uploads]) start();

@@ -1,0 +1,99 @@
+// Sends a chosen file in pieces (servers/upload_views.py), goes on after an interruption, and gives the form its key.
+
+import { Sha256 } from "./sha256.js";
+
+const ATTEMPTS = 6;
+const WAIT_MS = 1000;
+const token = (field) => field.closest("form").querySelector("[name=csrfmiddlewaretoken]").value;
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const memory = (file) => `upload:${file.name}:${file.size}:${file.lastModified}`;
+
+class Problem extends Error {}
+
+async function ask(field, url, method, body) {
+  const headers = { "X-CSRFToken": token(field), Accept: "application/json" };
+  const sent = body instanceof Uint8Array || body === undefined ? body : JSON.stringify(body);
+  const answer = await fetch(url, { method, headers, body: sent });
+  if (answer.status === 204) return {};
+  if (answer.status === 404) throw new Problem("The upload was given up. Choose the file again.");
+  if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(`status ${answer.status}`);
+  const found = await answer.json();
+  if (!answer.ok) throw new Problem(found.problem);
+  return found;
+}
+
+// What was begun for this very file, if the portal still has it.
+async function known(field, base, file) {
+  const key = localStorage.getItem(memory(file));
+  if (!key) return null;
+  try {
+    const { offset } = await ask(field, `${base}${key}/`, "GET");
+    return { key, offset, piece: 8 * 2 ** 20 };
+  } catch {
+    localStorage.removeItem(memory(file));
+    return null;
+  }
+}
+
+async function send(field, file, say) {
+  const base = field.dataset.upload;
+  const begun =
+    (await known(field, base, file)) ?? (await ask(field, base, "POST", { name: file.name, size: file.size }));
+  localStorage.setItem(memory(file), begun.key);
+  const hash = new Sha256();
+  const url = `${base}${begun.key}/`;
+  for (let at = 0; at < file.size; at += begun.piece) {
+    const piece = new Uint8Array(await file.slice(at, at + begun.piece).arrayBuffer());
+    hash.update(piece);
+    if (at >= begun.offset) await persist(field, `${url}?offset=${at}`, piece, say);
+    say(`${Math.floor(((at + piece.length) / file.size) * 100)} %`, (at + piece.length) / file.size);
+  }
+  localStorage.removeItem(memory(file));
+  await ask(field, url, "POST", { sha256: hash.digest() });
+  return begun.key;
+}
+
+// A lost connection is waited for; what the portal refuses is told.
+async function persist(field, url, piece, say) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await ask(field, url, "PUT", piece);
+    } catch (error) {
+      if (error instanceof Problem || attempt === ATTEMPTS) throw error;
+      say("The connection was lost. Trying again…");
+      await sleep(WAIT_MS * 2 ** attempt);
+    }
+  }
+}
+
+function follow(field) {
+  const [chooser, key] = [field.querySelector("[type=file]"), field.querySelector("[name=upload_key]")];
+  const [bar, status] = [field.querySelector("progress"), field.querySelector("[role=status]")];
+  const submit = field.closest("form").querySelector("[type=submit]");
+  const say = (text, part) => {
+    status.textContent = text;
+    if (part !== undefined) bar.value = part * 100;
+  };
+  if (key.value) say("The file is here already.");
+  chooser.addEventListener("change", async () => {
+    const [file] = chooser.files;
+    key.value = "";
+    if (!file) return;
+    bar.hidden = false;
+    submit.disabled = chooser.disabled = true;
+    try {
+      key.value = await send(field, file, say);
+      say(`${file.name} is here.`, 1);
+      const name = field.closest("form").querySelector("[name=name]");
+      if (name && !name.value) name.value = file.name.replace(/\.(vpk|zip|7z|tar(\.\w+)?|t[gx]z|tbz2)$/i, "").slice(0, 60);
+    } catch (error) {
+      say(error instanceof Problem ? error.message : "The portal could not be reached. Choose the same file to go on.");
+    } finally {
+      submit.disabled = chooser.disabled = false;
+    }
+  });
+}
+
+export function start() {
+  document.querySelectorAll("[data-upload]").forEach(follow);
+}

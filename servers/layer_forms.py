@@ -1,0 +1,140 @@
+"""Forms about layers. What a source may be the services judge."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+
+from servers import games
+from servers.models import Layer
+
+MOST_IDS = 300
+CODE = {"rows": 14, "spellcheck": "false", "autocapitalize": "none", "autocomplete": "off", "class": "code"}
+
+
+class NewLayerForm(forms.Form):
+    """Name, game and who may use it; a form for each kind adds what it is made from."""
+
+    name = forms.CharField(max_length=60, help_text="What members see on the list.")
+    game = forms.ChoiceField()
+    visibility = forms.ChoiceField(label="Who may use it", choices=Layer.Visibility.choices)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = sorted(games.all_games().values(), key=lambda game: (not game.addons, game.name))
+        self.fields["game"].choices = [(game.slug, game.name) for game in known]  # type: ignore[attr-defined]
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """For `services.create_layer`."""
+        return {}
+
+    @property
+    def upload(self) -> str:
+        return ""
+
+
+class NewArchiveForm(NewLayerForm):
+    """`upload` is filled in by js/upload.js once the file is here."""
+
+    upload_key = forms.UUIDField(
+        widget=forms.HiddenInput, error_messages={"required": "Choose a file and wait until it is here."}
+    )
+
+    @property
+    def upload(self) -> str:
+        return str(self.cleaned_data["upload_key"])
+
+
+class NewWorkshopForm(NewLayerForm):
+    """`ids`: numbers or links of items and collections."""
+
+    ids = forms.CharField(
+        label="Items and collections",
+        max_length=20_000,
+        help_text="Numbers or links from the Steam Workshop, one a line. A collection brings all its items.",
+        widget=forms.Textarea(attrs=CODE | {"rows": 6}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = games.all_games()
+        choices = self.fields["game"].choices  # type: ignore[attr-defined]
+        fitting = [(slug, name) for slug, name in choices if known[slug].addons and known[slug].appid]
+        self.fields["game"].choices = fitting  # type: ignore[attr-defined]
+
+    def clean_ids(self) -> list[str]:
+        return workshop_ids(self.cleaned_data["ids"])
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"ids": self.cleaned_data["ids"]}
+
+
+class WorkshopForm(forms.Form):
+    """The items of a layer that is there already."""
+
+    ids = forms.CharField(
+        label="Items and collections", max_length=20_000, widget=forms.Textarea(attrs=CODE | {"rows": 6})
+    )
+
+    def clean_ids(self) -> list[str]:
+        return workshop_ids(self.cleaned_data["ids"])
+
+
+def workshop_ids(text: str) -> list[str]:
+    """The numbers in lines of numbers or links, in their order. Raises `ValidationError` that names a line."""
+    found: dict[str, None] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"\s*(?:https?://steamcommunity\.com/\S*[?&]id=)?([0-9]{1,20})(?:[&#]\S*)?\s*", line)
+        if not match:
+            raise forms.ValidationError(f"Line {number} is neither a number nor a link of the Steam Workshop.")
+        found[match[1]] = None
+    if len(found) > MOST_IDS:
+        raise forms.ValidationError(f"Name {MOST_IDS} items at most, or make a collection of them.")
+    return list(found)
+
+
+class FileForm(forms.Form):
+    """One file of a layer that is written in the browser."""
+
+    path = forms.CharField(
+        label="File",
+        max_length=300,
+        help_text="Where the game looks for it, such as left4dead2/cfg/server_custom.cfg.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+    text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs=CODE), label="Content")
+
+    def clean_text(self) -> str:
+        """As a browser sends it, lines end with CR LF."""
+        text: str = self.cleaned_data["text"]
+        return text.replace("\r\n", "\n")
+
+
+class NewFilesForm(NewLayerForm, FileForm):
+    """A layer that begins with one file."""
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"files": {self.cleaned_data["path"]: self.cleaned_data["text"]}}
+
+
+class LayerForm(forms.Form):
+    """What can be changed of a layer without building it."""
+
+    name = forms.CharField(max_length=60)
+    visibility = forms.ChoiceField(label="Who may use it", choices=Layer.Visibility.choices)
+    shared_with = forms.CharField(
+        label="Members", required=False, max_length=2000, help_text="Names separated by commas, for “members I name”."
+    )
+
+    def clean_shared_with(self) -> list[Any]:
+        names = {name.strip() for name in self.cleaned_data["shared_with"].split(",") if name.strip()}
+        found = {user.username.lower(): user for user in get_user_model().objects.filter(username__in=names)}
+        if missing := sorted(name for name in names if name.lower() not in found):
+            raise forms.ValidationError(f"There is no member called {missing[0]}. Check how they spell it.")
+        return list(found.values())

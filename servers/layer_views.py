@@ -1,0 +1,219 @@
+"""Pages about layers: the list, one layer, and what changes it."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.forms import Form
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from jobs.models import Job
+from jobs.pages import View, done, member, members_only, refused
+from servers import access, games, services
+from servers.errors import ServerError
+from servers.layer_forms import (
+    FileForm,
+    LayerForm,
+    NewArchiveForm,
+    NewFilesForm,
+    NewLayerForm,
+    NewWorkshopForm,
+    WorkshopForm,
+)
+from servers.models import Layer, Server
+
+PER_PAGE = 50
+USERS_SHOWN = 50
+NEW_FORMS: dict[str, type[NewLayerForm]] = {
+    Layer.Kind.ARCHIVE: NewArchiveForm,
+    Layer.Kind.WORKSHOP: NewWorkshopForm,
+    Layer.Kind.FILES: NewFilesForm,
+}
+
+
+def layer_page(*, change: bool = False) -> Callable[[View], View]:
+    """Give a view the layer its URL names: 404 for who may not use it, 403 for who may not change it."""
+
+    def wrap(view: View) -> View:
+        @members_only
+        @wraps(view)
+        def inner(request: HttpRequest, slug: str, **kwargs: Any) -> HttpResponse:
+            usable = Layer.objects.usable_by(member(request)).select_related("owner", "build")
+            layer = usable.filter(slug=slug).first()
+            if layer is None:
+                raise Http404("There is no such layer.")
+            if change and not access.may_change_layer(request.user, layer):
+                raise PermissionDenied(f"Only its owner or a moderator may change {layer.name}.")
+            return view(request, layer, **kwargs)
+
+        return inner
+
+    return wrap
+
+
+@members_only
+@require_safe
+def layer_list(request: HttpRequest) -> HttpResponse:
+    return render(request, "servers/layers.html", list_context(request))
+
+
+@members_only
+@require_safe
+def layer_list_part(request: HttpRequest) -> HttpResponse:
+    return render(request, "servers/_layers.html", list_context(request))
+
+
+def list_context(request: HttpRequest) -> dict[str, Any]:
+    """One page of the layers the user may use, each with the job under way."""
+    usable = Layer.objects.usable_by(member(request)).select_related("owner", "build")
+    page = Paginator(usable, PER_PAGE).get_page(request.GET.get("page"))
+    jobs = Job.objects.active().filter(subject__in=[layer.topic for layer in page])
+    under_way = {job.subject: job for job in jobs}
+    known = games.all_games()
+    rows = [
+        {
+            "layer": layer,
+            "job": under_way.get(layer.topic),
+            "game": known[layer.game].name if layer.game in known else layer.game,
+        }
+        for layer in page
+    ]
+    return {"page": page, "rows": rows}
+
+
+@members_only
+@require_http_methods(["GET", "POST"])
+def new_layer(request: HttpRequest) -> HttpResponse:
+    """A new layer of the kind that `?kind=` names."""
+    kind = request.GET.get("kind", "")
+    kind = kind if kind in NEW_FORMS else str(Layer.Kind.ARCHIVE)
+    form = NEW_FORMS[kind](request.POST or None, initial={"game": request.GET.get("game", "")})
+    if form.is_valid():
+        given = form.cleaned_data
+        try:
+            made = services.create_layer(
+                by=member(request), name=given["name"], game=given["game"], kind=kind,
+                visibility=given["visibility"], source=form.source, upload=form.upload,
+            )  # fmt: skip
+        except ServerError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, f"{made.name} is being built.")
+            return redirect("servers:layer", made.slug)
+    kinds = [one for one in Layer.Kind if one in NEW_FORMS]
+    context = {"form": form, "kind": kind, "kinds": kinds}
+    return render(request, "servers/layer_new.html", context, status=422 if form.errors else 200)
+
+
+@require_safe
+@layer_page()
+def layer(request: HttpRequest, layer: Layer) -> HttpResponse:
+    return render(request, "servers/layer.html", layer_context(request, layer))
+
+
+@require_safe
+@layer_page()
+def layer_part(request: HttpRequest, layer: Layer) -> HttpResponse:
+    return render(request, "servers/_layer.html", layer_context(request, layer))
+
+
+def layer_context(request: HttpRequest, layer: Layer, form: Form | None = None) -> dict[str, Any]:
+    user = member(request)
+    users = Server.objects.present().filter(stack__layer=layer)
+    seen = list(Server.objects.visible_to(user).filter(stack__layer=layer)[:USERS_SHOWN])
+    blueprints = list(layer.entries.exclude(blueprint=None).values_list("blueprint__name", flat=True))
+    known = games.all_games()
+    shared = ", ".join(layer.shared_with.values_list("username", flat=True))
+    initial = {"name": layer.name, "visibility": layer.visibility, "shared_with": shared}
+    return {
+        "layer": layer,
+        "game": known[layer.game].name if layer.game in known else layer.game,
+        "last": Job.objects.about(layer.topic).first(),
+        "builds": layer.builds.all(),
+        "servers": seen,
+        "others": users.count() - len(seen),
+        "blueprints": blueprints,
+        "may_change": access.may_change_layer(user, layer),
+        "form": form or LayerForm(initial=initial),
+        "items": layer.source.get("items", []),
+        "ids_form": WorkshopForm(initial={"ids": "\n".join(layer.source.get("ids", []))}),
+        "files": sorted(layer.source.get("files", {})),
+    }
+
+
+@require_POST
+@layer_page(change=True)
+def change_layer(request: HttpRequest, layer: Layer) -> HttpResponse:
+    form = LayerForm(request.POST)
+    if not form.is_valid():
+        return render(request, "servers/layer.html", layer_context(request, layer, form), status=422)
+    services.change_layer(layer=layer, **form.cleaned_data)
+    return done(request, "Saved.", to=_url(layer), topics=[layer.topic])
+
+
+@require_POST
+@layer_page(change=True)
+def rebuild(request: HttpRequest, layer: Layer) -> HttpResponse:
+    """A new build from what its source says now; of an archive, from an upload."""
+    try:
+        services.build_layer(by=member(request), layer=layer, upload=request.POST.get("upload_key", ""))
+    except ServerError as error:
+        return refused(request, str(error), to=_url(layer), topics=[layer.topic])
+    return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
+
+
+@require_POST
+@layer_page(change=True)
+def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
+    """Other items for a layer from the Workshop."""
+    form = WorkshopForm(request.POST)
+    if layer.kind != Layer.Kind.WORKSHOP:
+        raise Http404("This layer's files are not from the Workshop.")
+    if not form.is_valid():
+        return refused(request, " ".join(map(str, form.errors["ids"])), to=_url(layer))
+    services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
+    return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
+
+
+@require_POST
+@layer_page(change=True)
+def delete_layer(request: HttpRequest, layer: Layer) -> HttpResponse:
+    try:
+        services.delete_layer(layer=layer)
+    except ServerError as error:
+        messages.error(request, str(error))
+        return redirect(_url(layer))
+    messages.success(request, f"{layer.name} is deleted.")
+    return redirect("servers:layers")
+
+
+@require_http_methods(["GET", "POST"])
+@layer_page(change=True)
+def layer_file(request: HttpRequest, layer: Layer) -> HttpResponse:
+    """One file of a layer that is written here: `?path=` opens one that is there."""
+    if layer.kind != Layer.Kind.FILES:
+        raise Http404("This layer's files are not written here.")
+    path = request.GET.get("path", "")
+    known: dict[str, str] = layer.source.get("files", {})
+    form = FileForm(request.POST or None, initial={"path": path, "text": known.get(path, "")})
+    if form.is_valid():
+        text = None if "delete" in request.POST else form.cleaned_data["text"]
+        try:
+            services.write_layer_file(by=member(request), layer=layer, path=form.cleaned_data["path"], text=text)
+        except ServerError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(request, "Saved. Servers take it at their next start.")
+            return redirect(_url(layer))
+    context = {"layer": layer, "form": form, "is_known": path in known}
+    return render(request, "servers/layer_file.html", context, status=422 if form.errors else 200)
+
+
+def _url(layer: Layer) -> str:
+    return reverse("servers:layer", args=[layer.slug])

@@ -1,0 +1,124 @@
+"""The layers of a server, or of a blueprint: their order, what they do to each other, what they bring."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from jobs.pages import View, done, member, members_only, refused
+from servers import access, games, services
+from servers.errors import ServerError
+from servers.layers import stack
+from servers.models import Blueprint, Layer, Right, Server
+from servers.shown import for_display
+from servers.views import head_context
+
+KINDS = {"servers": Server, "blueprints": Blueprint}
+
+
+def stack_page(view: View) -> View:
+    """Give a view the server or the blueprint: the first for who may change its files, the second for staff."""
+
+    @members_only
+    @wraps(view)
+    def inner(request: HttpRequest, kind: str, name: str, **kwargs: Any) -> HttpResponse:
+        user = member(request)
+        if kind == "servers":
+            server = for_display(Server.objects.present(), user).filter(name=name).first()
+            if server is None:
+                raise Http404("There is no such server.")
+            access.require(user, server, Right.FILES)
+            return view(request, server, **kwargs)
+        if not user.is_staff:
+            raise PermissionDenied("Blueprints are for moderators.")
+        return view(request, get_object_or_404(Blueprint, slug=name), **kwargs)
+
+    return inner
+
+
+@require_safe
+@stack_page
+def show_stack(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    template = "servers/stack.html" if isinstance(holder, Server) else "servers/blueprint_stack.html"
+    return render(request, template, stack_context(request, holder))
+
+
+@require_safe
+@stack_page
+def stack_part(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    return render(request, "servers/_stack.html", stack_context(request, holder))
+
+
+def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str, Any]:
+    entries = list(stack.entries(holder))
+    builds = [entry.layer.build for entry in entries if entry.layer.build]
+    names = {entry.layer.build_id: entry.layer.name for entry in entries}
+    analysis = stack.analyse(builds) if builds else None
+    conflicts = [
+        {"path": conflict.path, "sources": [(names[build], addon) for build, addon in conflict.sources]}
+        for conflict in (analysis.conflicts if analysis else ())
+    ]
+    known = {entry.layer_id for entry in entries}
+    usable = Layer.objects.usable_by(member(request)).filter(game=holder.game)
+    context = {
+        "holder": holder,
+        "entries": entries,
+        "last": len(entries) - 1,
+        "addable": [layer for layer in usable if layer.pk not in known],
+        "analysis": analysis,
+        "conflicts": conflicts,
+        "takes_addons": holder.game in games.all_games() and bool(games.get(holder.game).addons),
+        "urls": {verb: url(holder, verb) for verb in ("add", "part", "show")},
+        "topic": topic(holder),
+    }
+    return context | (head_context(request, holder) | {"tab": "layers"} if isinstance(holder, Server) else {})
+
+
+@require_POST
+@stack_page
+def add(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    layer = Layer.objects.usable_by(member(request)).filter(slug=request.POST.get("layer", "")).first()
+    if layer is None:
+        return refused(request, "Choose a layer first.", to=url(holder, "show"))
+    return _changed(request, holder, services.add_to_stack, f"{layer.name} is on top.", layer=layer)
+
+
+@require_POST
+@stack_page
+def move(request: HttpRequest, holder: Server | Blueprint, layer: str) -> HttpResponse:
+    to = request.POST.get("to", "")
+    if not to.isdecimal() or len(to) > 4:
+        return refused(request, "Say where to put it.", to=url(holder, "show"))
+    return _changed(request, holder, services.move_in_stack, "Moved.", layer=int(layer), to=int(to))
+
+
+@require_POST
+@stack_page
+def remove(request: HttpRequest, holder: Server | Blueprint, layer: str) -> HttpResponse:
+    return _changed(request, holder, services.remove_from_stack, "Taken off the stack.", layer=int(layer))
+
+
+def _changed(
+    request: HttpRequest, holder: Server | Blueprint, service: Callable[..., None], text: str, **arguments: Any
+) -> HttpResponse:
+    try:
+        service(by=member(request), holder=holder, **arguments)
+    except ServerError as error:
+        return refused(request, str(error), to=url(holder, "show"), topics=[topic(holder)])
+    later = " It holds from the next start." if isinstance(holder, Server) and holder.is_live else ""
+    return done(request, text + later, to=url(holder, "show"), topics=[topic(holder)])
+
+
+def topic(holder: Server | Blueprint) -> str:
+    return holder.topic if isinstance(holder, Server) else f"blueprint:{holder.pk}"
+
+
+def url(holder: Server | Blueprint, verb: str) -> str:
+    """Of the page, its part, or what adds to it."""
+    args = ["servers", holder.name] if isinstance(holder, Server) else ["blueprints", holder.slug]
+    return reverse(f"servers:stack_{verb}", args=args)

@@ -1,0 +1,67 @@
+"""Uploading in pieces, for scripts: begin, send each piece where the last one ended, finish with the checksum.
+
+POST /uploads/ {"name", "size"}      → 201 {"key", "offset": 0, "piece": BYTES}
+GET /uploads/KEY/                    → {"offset"}: where to go on after an interruption
+PUT /uploads/KEY/?offset=N  (bytes)  → {"offset"}; 409 with a sentence when the piece does not fit there
+POST /uploads/KEY/ {"sha256"}        → 204
+"""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_http_methods, require_POST
+
+from jobs.pages import member, members_only
+from servers import services
+from servers.errors import ServerError
+from servers.models import Upload
+from servers.services.uploads import PIECE
+
+MOST_JSON = 4096
+
+
+@members_only
+@require_POST
+def begin(request: HttpRequest) -> HttpResponse:
+    given = _json(request)
+    name, size = given.get("name"), given.get("size")
+    if not isinstance(name, str) or not isinstance(size, int) or len(name) > 255:
+        return _problem("Give a name and a size.", 400)
+    try:
+        upload = services.begin_upload(by=member(request), filename=name, size=size)
+    except ServerError as error:
+        return _problem(str(error), 409)
+    return JsonResponse({"key": str(upload.pk), "offset": 0, "piece": PIECE}, status=201)
+
+
+@members_only
+@require_http_methods(["GET", "PUT", "POST"])
+def upload(request: HttpRequest, key: UUID) -> HttpResponse:
+    target = get_object_or_404(Upload, pk=key, owner=member(request))
+    try:
+        if request.method == "PUT":
+            offset = request.GET.get("offset", "")
+            piece = request.read(PIECE + 1)
+            number = int(offset) if offset.isdecimal() and len(offset) < 20 else -1
+            return JsonResponse({"offset": services.continue_upload(upload=target, offset=number, piece=piece)})
+        if request.method == "POST":
+            services.finish_upload(upload=target, sha256=str(_json(request).get("sha256", "")))
+            return HttpResponse(status=204)
+    except ServerError as error:
+        return _problem(str(error), 409)
+    return JsonResponse({"offset": target.received})
+
+
+def _json(request: HttpRequest) -> dict[str, Any]:
+    try:
+        found = json.loads(request.read(MOST_JSON))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _problem(text: str, status: int) -> HttpResponse:
+    return JsonResponse({"problem": text}, status=status)
