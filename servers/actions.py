@@ -14,6 +14,7 @@ from servers.errors import NameInvalid, ServerError
 from servers.forms import CommandForm, DeleteForm, NewServerForm, SettingsForm, ShareForm
 from servers.models import Blueprint, Right, Server
 from servers.services.creation import check_name
+from servers.settings_views import truth_context
 from servers.views import head_context, server_page
 
 POWER = {
@@ -74,6 +75,7 @@ def new_server(request: HttpRequest) -> HttpResponse:
                 name=form.cleaned_data["name"],
                 blueprint=form.cleaned_data["blueprint"],
                 settings=form.cleaned_data["settings"],
+                follow=form.cleaned_data["follow"],
             )
         except (ServerError, games.SettingsError) as error:
             _show_refusal(form, error)
@@ -107,7 +109,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
         game = games.get(server.game)
     except games.UnknownGame:
         return render(request, "servers/settings.html", head_context(request, server) | {"tab": "settings"})
-    form = SettingsForm(request.POST or None, game=game, chosen=server.settings)
+    form = SettingsForm(request.POST or None, game=game, chosen=server.chosen)
     if request.method == "POST" and form.is_valid():
         try:
             services.update_settings(by=member(request), server=server, settings=form.cleaned_data["settings"])
@@ -117,7 +119,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
             later = " They hold from its next start." if server.is_live else ""
             messages.success(request, f"The settings are saved.{later}")
             return redirect("servers:settings", server.name)
-    context = head_context(request, server) | {"tab": "settings", "form": form}
+    context = head_context(request, server) | {"tab": "settings", "form": form} | truth_context(server, game)
     return render(request, "servers/settings.html", context, status=422 if form.errors else 200)
 
 

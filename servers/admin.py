@@ -173,7 +173,7 @@ class BlueprintForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Blueprint)
 class BlueprintAdmin(ModeratorAdmin):
-    """What members may create servers from. Servers that exist keep their settings."""
+    """What members may create servers from. Only servers that follow it take its changes, at their next start."""
 
     form = BlueprintForm
     list_display = ("name", "slug", "game", "is_offered", "position")
@@ -186,6 +186,13 @@ class BlueprintAdmin(ModeratorAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request)
+
+    def delete_model(self, request: HttpRequest, obj: Blueprint) -> None:
+        services.delete_blueprint(by=member(request), blueprint=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Blueprint]) -> None:
+        for blueprint in queryset:
+            self.delete_model(request, blueprint)
 
 
 @admin.register(AuditEvent)

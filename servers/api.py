@@ -98,7 +98,9 @@ def create_server(request: HttpRequest, new: NewServer) -> Status[Server]:
     blueprint = offered().filter(slug=new.blueprint).first()
     if blueprint is None:
         raise FieldError("blueprint", "There is no such blueprint. `GET /blueprints` lists them.")
-    made = services.create_server(by=member(request), name=new.name, blueprint=blueprint, settings=new.settings)
+    made = services.create_server(
+        by=member(request), name=new.name, blueprint=blueprint, settings=new.settings, follow=new.follow
+    )
     return Status(201, server_for(request, made.name))
 
 
@@ -112,7 +114,7 @@ def read_server(request: HttpRequest, name: Name) -> Server:
 def change_server(request: HttpRequest, name: Name, change: ServerChange) -> Server:
     """They hold from the next start."""
     server = server_for(request, name, Right.SETTINGS)
-    values = {key: value for key, value in (server.settings | change.settings).items() if value is not None}
+    values = {key: value for key, value in (server.chosen | change.settings).items() if value is not None}
     services.update_settings(by=member(request), server=server, settings=values)
     return server_for(request, name)
 

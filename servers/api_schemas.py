@@ -83,6 +83,7 @@ class ServerOut(Schema):
     query: dict[str, Any] = Field(description="The game's last answer: map, players and so on; empty when unknown.")
     console: int = Field(alias="console_id", description="Its stream of lines: `/streams/{id}/lines`.")
     settings: dict[str, Any] | None = Field(description="Null without the right to see them.")
+    follows_blueprint: bool = Field(description="Whether it takes its blueprint's changes at each start.")
     rights: list[Right] = Field(description="What you may do with it.")
     created_at: datetime
 
@@ -100,7 +101,7 @@ class ServerOut(Schema):
 
     @staticmethod
     def resolve_settings(server: Server, context: Any) -> dict[str, Any] | None:
-        return server.settings if Right.SETTINGS in access.rights(_user(context), server) else None
+        return server.chosen if Right.SETTINGS in access.rights(_user(context), server) else None
 
 
 def _user(context: Any) -> Any:
@@ -114,6 +115,7 @@ class NewServer(Schema):
     name: str = Field(max_length=200, description="Small letters, digits and hyphens; part of its address here.")
     blueprint: str = Field(max_length=63, pattern=r"^[A-Za-z0-9_-]+$", description="A blueprint's slug.")
     settings: Settings = {}
+    follow: bool = Field(False, description="Take later changes of the blueprint too, at each start.")
 
 
 class ServerChange(Schema):

@@ -56,6 +56,10 @@ class CannotRestore(ServerError):
     """The server is not deleted, or its files are gone."""
 
 
+class NotNow(ServerError):
+    """What was asked for later cannot be waited for; the text says why."""
+
+
 class PlayerGone(ServerError):
     """Nobody of that number and name plays any more."""
 

@@ -8,7 +8,7 @@ from django.contrib.auth import get_user_model
 
 from servers import games
 from servers.errors import NameInvalid
-from servers.models import Blueprint, Right
+from servers.models import Blueprint, Pending, Right
 from servers.services.creation import check_name
 
 PREFIX = "set-"  # keeps a game's setting called “name” apart from the server's name
@@ -100,6 +100,12 @@ class NewServerForm(SettingsForm):
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
 
+    follow = forms.BooleanField(
+        label="Follow the blueprint",
+        help_text="What a moderator changes in it later reaches the server at its next start. Else it is copied now.",
+        required=False,
+    )
+
     def __init__(self, *args: Any, blueprint: Blueprint, offered: list[Blueprint], **kwargs: Any) -> None:
         super().__init__(*args, chosen=blueprint.settings, **kwargs)
         self.fields["blueprint"] = forms.ModelChoiceField(
@@ -175,6 +181,24 @@ class MessageForm(forms.Form):
     """A line for the chat; the service says what is wrong with it."""
 
     text = forms.CharField(max_length=1000)
+
+
+EMPTY = 0
+COUNTDOWNS = {60: "in 1 minute", 300: "in 5 minutes", 600: "in 10 minutes", 1800: "in 30 minutes"}
+
+
+class LaterForm(forms.Form):
+    """A stop or restart that waits for `when`: seconds, counted down in chat, or `EMPTY`: until nobody plays."""
+
+    verb = forms.ChoiceField(label="What", choices=Pending.Verb.choices)
+
+    def __init__(self, *args: Any, game: "games.Game | None", **kwargs: Any) -> None:
+        """Offers what the game can do: answer who plays, and take messages."""
+        super().__init__(*args, **kwargs)
+        self.offered = {EMPTY: "once nobody plays"} if game and game.query else {}
+        if game and game.actions.say:
+            self.offered |= {seconds: f"{words}, announced" for seconds, words in COUNTDOWNS.items()}
+        self.fields["when"] = forms.TypedChoiceField(label="When", coerce=int, choices=list(self.offered.items()))
 
 
 class LevelForm(forms.Form):

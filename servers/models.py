@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from jobs.models import Stream
+from servers.audit_models import AuditEvent
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
 from servers.panel_models import Pending, Sample
 
@@ -235,6 +236,12 @@ class Server(models.Model):
         return f"server:{self.pk}"
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """Settings of the next start, without defaults. Reads `blueprint` where it follows that: fetch it too."""
+        base = self.blueprint.settings if self.blueprint and self.follows_blueprint else {}
+        return {**base, **self.settings}
+
+    @property
     def is_live(self) -> bool:
         return self.unit in (self.Unit.STARTING, self.Unit.RUNNING, self.Unit.RESTARTING, self.Unit.STOPPING)
 
@@ -286,20 +293,3 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} on {self.server}"
-
-
-class AuditEvent(models.Model):
-    """Who did what to a server, kept after either is gone."""
-
-    at = models.DateTimeField(default=timezone.now)
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    server = models.ForeignKey(Server, on_delete=models.SET_NULL, null=True, blank=True, related_name="audit")
-    action = models.CharField(max_length=40)
-    detail = models.JSONField(default=dict)
-
-    class Meta:
-        ordering = ["-pk"]
-        indexes = [models.Index(fields=["server", "-id"], name="audit_by_server")]
-
-    def __str__(self) -> str:
-        return self.action

@@ -1,5 +1,6 @@
 """Views of the live panel: who plays, asked of the game itself, and what can be done about it while it runs."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -9,9 +10,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jobs.pages import done, member, refused
 from servers import games, services
+from servers.actions import url_of
 from servers.errors import ServerError
-from servers.forms import LevelForm, MessageForm, PlayerForm
-from servers.models import Right, Server
+from servers.forms import LaterForm, LevelForm, MessageForm, PlayerForm
+from servers.models import Pending, Right, Server
+from servers.services.waiting import WORDS
 from servers.views import head_context, server_page
 
 REFUSALS = (ServerError, games.UnknownGame)
@@ -101,3 +104,35 @@ def change_level(request: HttpRequest, server: Server) -> HttpResponse:
     except REFUSALS as error:
         return refused(request, str(error), to=players_url(server))
     return done(request, f"The map changes to {level}.", to=players_url(server), topics=[players_topic(server)])
+
+
+@require_POST
+@server_page(Right.POWER)
+def later(request: HttpRequest, server: Server) -> HttpResponse:
+    """Stop or restart once nobody plays, or after a countdown."""
+    form = LaterForm(request.POST, game=games.all_games().get(server.game))
+    if not form.is_valid():
+        return refused(request, "Choose what to do and when.", to=url_of(server))
+    verb, seconds = Pending.Verb(form.cleaned_data["verb"]), form.cleaned_data["when"]
+    try:
+        if seconds:
+            services.count_down(by=member(request), server=server, verb=verb, after=timedelta(seconds=seconds))
+        else:
+            services.wait_until_empty(by=member(request), server=server, verb=verb)
+    except ServerError as error:
+        return refused(request, str(error), to=url_of(server), topics=[server.topic])
+    when = "after the countdown" if seconds else "once nobody plays"
+    return done(request, f"{server.name} {WORDS[verb]} {when}.", to=url_of(server), topics=[server.topic])
+
+
+@require_POST
+@server_page(Right.POWER)
+def cancel_later(request: HttpRequest, server: Server) -> HttpResponse:
+    """Call off what waits."""
+    try:
+        cancelled = services.cancel_waiting(by=member(request), server=server)
+    except ServerError as error:
+        return refused(request, str(error), to=url_of(server))
+    if not cancelled:
+        return refused(request, "It was done or called off already.", to=url_of(server), topics=[server.topic])
+    return done(request, f"{server.name} goes on.", to=url_of(server), topics=[server.topic])

@@ -15,6 +15,21 @@ BLUEPRINTS = [
         "summary": "Survivors against infected, four a side.", "settings": {"gamemode": "versus", "map": "c1m1_hotel"},
     },
     {
+        "slug": "left4dead2-survival", "name": "Left 4 Dead 2 · survival", "game": "left4dead2",
+        "summary": "One place, no way out: how long do you last?",
+        "settings": {"gamemode": "survival", "map": "c2m4_barns", "max_players": 4},
+    },
+    {
+        "slug": "left4dead2-scavenge", "name": "Left 4 Dead 2 · scavenge", "game": "left4dead2",
+        "summary": "Two teams, gas cans, and the infected in between.",
+        "settings": {"gamemode": "scavenge", "map": "c8m1_apartment", "max_players": 8},
+    },
+    {
+        "slug": "left4dead2-realism", "name": "Left 4 Dead 2 · realism", "game": "left4dead2",
+        "summary": "A campaign without outlines and second chances.",
+        "settings": {"gamemode": "realism", "map": "c1m1_hotel", "difficulty": "Hard", "max_players": 4},
+    },
+    {
         "slug": "openarena", "name": "OpenArena · free for all", "game": "openarena",
         "summary": "A fast arena shooter, with bots until friends come.", "settings": {"bots": 4},
     },

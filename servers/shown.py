@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from jobs.models import Job, Line
 from servers import access, games
-from servers.models import Installation, Membership, Right, Server, ServerQuerySet
+from servers.forms import LaterForm
+from servers.models import Installation, Membership, Pending, Right, Server, ServerQuerySet
 from servers.services.power import RESTART, START, STOP
 
 if TYPE_CHECKING:
@@ -132,6 +133,19 @@ class Shown:
         return ""
 
     @property
+    def pending(self) -> Pending | None:
+        """What waits for the server to be empty or for its moment."""
+        return getattr(self.server, "pending", None)
+
+    @property
+    def later_form(self) -> LaterForm | None:
+        """To stop or restart it later, for who may, where its game can tell when."""
+        if Right.POWER not in self.rights or self.job or self.server.unit != Server.Unit.RUNNING:
+            return None
+        form = LaterForm(game=self.game, auto_id="later-%s")
+        return form if form.offered else None
+
+    @property
     def offered_commands(self) -> tuple[str, ...] | None:
         """What to offer while one types a command; None when the user may send none, or the game takes none."""
         if not self.game or not self.game.console:
@@ -165,7 +179,7 @@ class Shown:
 def for_display(servers: ServerQuerySet, user: "User") -> ServerQuerySet:
     """`servers` with all that their display reads."""
     mine = Prefetch("memberships", Membership.objects.filter(user=user))
-    return servers.select_related("node", "owner", "installation").prefetch_related("ports", mine)
+    return servers.select_related("node", "owner", "installation", "pending", "blueprint").prefetch_related("ports", mine)
 
 
 def show_all(servers: Iterable[Server], user: "User") -> list[Shown]:

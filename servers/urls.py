@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from servers import actions, installation_views, layer_views, panel, stack_views, upload_views, views
+from servers import actions, installation_views, layer_views, panel, settings_views, stack_views, upload_views, views
 
 app_name = "servers"
 HOLDER = r"^(?P<kind>servers|blueprints)/(?P<name>[-\w]+)/layers/"
@@ -14,6 +14,10 @@ urlpatterns = [
     path("servers/<slug:name>/", views.overview, name="overview"),
     path("servers/<slug:name>/history/", views.history, name="history"),
     path("servers/<slug:name>/settings/", actions.settings, name="settings"),
+    path("servers/<slug:name>/settings/ask/", settings_views.ask, name="ask_settings"),
+    path("servers/<slug:name>/settings/files/", settings_views.config_files, name="config_files"),
+    path("servers/<slug:name>/settings/follow/", settings_views.follow, name="follow"),
+    path("servers/<slug:name>/parts/truth/", settings_views.truth_part, name="truth_part"),
     path("servers/<slug:name>/people/", actions.people, name="people"),
     path("servers/<slug:name>/people/<int:user_id>/remove/", actions.unshare, name="unshare"),
     path("servers/<slug:name>/delete/", actions.delete, name="delete"),
@@ -23,6 +27,10 @@ urlpatterns = [
     path("servers/<slug:name>/players/<int:player>/ban/", panel.ban, name="ban"),
     path("servers/<slug:name>/say/", panel.say, name="say"),
     path("servers/<slug:name>/level/", panel.change_level, name="change_level"),
+    path("servers/<slug:name>/activity/", views.activity, name="activity"),
+    path("servers/<slug:name>/activity/data/", views.activity_data, name="activity_data"),
+    path("servers/<slug:name>/later/", panel.later, name="later"),
+    path("servers/<slug:name>/later/cancel/", panel.cancel_later, name="cancel_later"),
     path("servers/<slug:name>/parts/players/", panel.players_part, name="players_part"),
     re_path(r"^servers/(?P<name>[-\w]+)/(?P<verb>start|stop|restart)/$", actions.power, name="power"),
     path("servers/<slug:name>/parts/card/", views.card_part, name="card_part"),

@@ -5,13 +5,14 @@ from functools import wraps
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from jobs.models import Job
 from jobs.pages import View, member, members_only
 from servers import access
+from servers.activity import RANGES, Range, points, spans
 from servers.models import Right, Server
 from servers.shown import Shown, for_display, show, show_all
 
@@ -111,6 +112,30 @@ def history(request: HttpRequest, server: Server) -> HttpResponse:
 @server_page()
 def history_part(request: HttpRequest, server: Server) -> HttpResponse:
     return render(request, "servers/_history.html", history_context(request, server))
+
+
+@require_safe
+@server_page()
+def activity(request: HttpRequest, server: Server) -> HttpResponse:
+    """Players, map and load over time; the chart fetches `activity_data`."""
+    key, chosen = _range(request)
+    rows = spans(server, chosen, chosen.row)[::-1]
+    context = {"tab": "activity", "ranges": RANGES, "range": key, "chosen": chosen, "rows": rows}
+    return render(request, "servers/activity.html", head_context(request, server) | context)
+
+
+@require_safe
+@server_page()
+def activity_data(request: HttpRequest, server: Server) -> HttpResponse:
+    """A list for each figure, one entry a point; `at` in seconds."""
+    found = points(server, _range(request)[1])
+    figures = {name: [getattr(point, name) for point in found] for name in ("players", "map", "cpu", "memory")}
+    return JsonResponse(figures | {"at": [int(point.at.timestamp()) for point in found]})
+
+
+def _range(request: HttpRequest) -> tuple[str, Range]:
+    key = request.GET.get("range", "")
+    return (key, RANGES[key]) if key in RANGES else next(iter(RANGES.items()))
 
 
 def history_context(request: HttpRequest, server: Server) -> dict[str, Any]:

@@ -52,6 +52,12 @@ def moment(at: datetime | None, *, elapsed: bool = False) -> SafeString | str:
     return format_html('<time datetime="{}" data-as="{}">{}</time>', iso, "elapsed" if elapsed else "ago", text)
 
 
+@register.simple_tag
+def clock(at: datetime) -> SafeString:
+    """A time of day that js/time.js puts into the reader's own zone. Without scripts it is UTC."""
+    return format_html('<time datetime="{}" data-as="clock">{}</time>', at.isoformat(), f"{at:%H:%M} UTC")
+
+
 @register.filter
 def took(job: Job) -> str:
     """How long a finished job ran, in words."""

@@ -11,6 +11,8 @@ from jobs import events, reaper
 from servers.agent.housekeeping import Housekeeping
 from servers.agent.loop import Loop
 from servers.agent.queries import Queries
+from servers.agent.sampling import EVERY, Sampling
+from servers.agent.waiting import Waiting
 from servers.agent.watch import Watch
 from servers.models import Node
 
@@ -37,13 +39,15 @@ class Agent:
         self.watch = Loop("watch", watch.step, 0.1, self._ours)
         self.queries = Loop("queries", Queries(node).step, 0.5, self._ours)
         self.housekeeping = Loop("housekeeping", Housekeeping(node, self.watch).step, 5, self._ours)
+        self.waiting = Loop("waiting", Waiting(node).step, 1, self._ours)
+        self.sampling = Loop("sampling", Sampling(node).step, EVERY, self._ours)
         self._look_again = watch.look_again
 
     def stop(self, *_: object) -> None:
         self._stopping.set()
 
     def run(self) -> None:
-        loops = [self.watch, self.queries, self.housekeeping]
+        loops = [self.watch, self.queries, self.housekeeping, self.waiting, self.sampling]
         reaping = threading.Thread(target=reaper.run_forever, args=(self._stopping,), name="reaper", daemon=True)
         for thread in (*loops, reaping):
             thread.start()

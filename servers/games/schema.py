@@ -18,6 +18,7 @@ from servers.games.syntax import RefusedError, Syntax, needs_whole_word, write
 from servers.games.values import InvalidValueError, Key, Setting
 
 SECRET_BYTES = 12
+MOST_ASKED = 10  # settings that one look asks the running game for: ioquake3 answers ten in a row
 
 
 class SettingsError(Exception):
@@ -190,6 +191,11 @@ class Game(Model):
     def default_settings(self) -> dict[str, Any]:
         return {setting.key: setting.default for setting in self.settings}
 
+    def complete_settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """A value for each setting: the given ones, but none the game does not know, and defaults for the rest."""
+        known = {key: value for key, value in values.items() if key in self.settings_by_key}
+        return self.default_settings() | self.clean_settings(known)
+
     def complete_secrets(self, existing: Mapping[str, str]) -> dict[str, str]:
         """The secrets a server of this game needs: those it has, and newly made ones for the rest."""
         return {key: existing.get(key) or random.token_hex(SECRET_BYTES) for key in self.secrets}
@@ -209,8 +215,7 @@ class Game(Model):
         `merged` is the absolute path of the server's files as the game sees them, `address` the one it listens on.
         Raises `SettingsError`, or `RenderError` when a port or secret is missing.
         """
-        known = {key: value for key, value in settings.items() if key in self.settings_by_key}
-        values = self.default_settings() | self.clean_settings(known)
+        values = self.complete_settings(settings)
         texts = {key: self.settings_by_key[key].text(value) for key, value in values.items()}
         # The interpreter itself, not a virtual environment's link to it: a sandboxed game cannot see the portal.
         python = getattr(sys, "_base_executable", "") or sys.executable
@@ -237,9 +242,18 @@ class Game(Model):
             raise fail(("actions",), "needs a console to send them to")
         if self.actions.changelevel and not self.maps:
             raise fail(("actions", "maps"), f"{self.actions.maps!r} is no setting with choices or suggestions")
+        self._check_cvars()
         self._check_placeholders(ports)
         self._check_defaults()
         return self
+
+    def _check_cvars(self) -> None:
+        asked = [(index, setting) for index, setting in enumerate(self.settings) if setting.cvar]
+        for number, (index, setting) in enumerate(asked, 1):
+            if not self.console or setting.type == "password":
+                raise fail(("settings", index, "cvar"), "needs a console to ask, and is not for passwords")
+            if number > MOST_ASKED:
+                raise fail(("settings", index, "cvar"), f"is one too many: {MOST_ASKED} settings can be asked for")
 
     def _check_placeholders(self, ports: set[str]) -> None:
         plain = {(kind, "") for kind in placeholders.PLAIN} | {("port", port) for port in ports}

@@ -63,14 +63,17 @@ def needs_whole_word(syntax: Syntax) -> bool:
 def write(value: str, syntax: Syntax) -> str:
     """`value` as it is written in `syntax`; `RefusedError` when it cannot be."""
     rule = _RULES[syntax]
-    for character in value:
+    for column, character in enumerate(value, 1):
         if not character.isprintable():
-            raise RefusedError("may not hold line breaks or invisible characters. Type it on one line.")
+            raise RefusedError(f"may not hold line breaks or invisible characters (column {column}). Use one line.")
         if character in rule.forbidden:
-            raise RefusedError(f"may not hold {character} (the game's config files give it a meaning). Leave it out.")
+            raise RefusedError(
+                f"may not hold {character} (column {column}): the game's config files give it a meaning. Leave it out."
+            )
         if rule.ascii_only and not character.isascii():
             raise RefusedError(
-                f"may not hold {character}. The game reads only plain English letters, digits and signs."
+                f"may not hold {character} (column {column}). "
+                "The game reads only plain English letters, digits and signs."
             )
     if syntax is Syntax.ARGV and not _ARGUMENT.fullmatch(value):
         raise RefusedError("may hold only letters, digits and _ . , : @ = / - and must begin with a letter or digit.")

@@ -18,6 +18,7 @@ class _Setting(Model):
     key: Key
     label: str = Field(min_length=1, max_length=60)
     help: str = Field(default="", max_length=300)
+    cvar: str = Field(default="", pattern=r"^[A-Za-z0-9_]*$")  # what the running game calls it, for asking it
 
     def clean(self, value: Any) -> Any:
         raise NotImplementedError

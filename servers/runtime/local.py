@@ -23,9 +23,10 @@ from django.conf import settings
 
 from jobs.process import spawn_detached
 from servers.runtime import console, files, linktree
-from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState
+from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState, Usage
 from servers.runtime.keeper import state as state_file
 from servers.runtime.keeper.identity import boot_id, start_ticks
+from servers.runtime.processes import usage_below
 
 KEEPER = Path(__file__).parent / "keeper"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games"
@@ -87,6 +88,9 @@ class LocalRuntime(Runtime):
 
     def states(self, names: Iterable[str]) -> dict[str, UnitState]:
         return {name: self._state(name) for name in names}
+
+    def usage(self, names: Iterable[str]) -> dict[str, Usage]:
+        return usage_below({name: keeper[0] for name in names if (keeper := self._keeper(name))})
 
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         return console.read(self._folder(name) / "console", cursor, limit)

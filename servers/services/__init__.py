@@ -4,9 +4,10 @@ Every argument is by keyword; `by` is who acts (None: the portal itself). Caller
 already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for settings by key.
 """
 
-from servers.services.commands import hide_secrets, send_command
+from servers.services.commands import ask_settings, hide_secrets, send_command
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
+from servers.services.following import delete_blueprint, set_following
 from servers.services.installations import (
     begin_build,
     clean_up_game,
@@ -32,7 +33,8 @@ from servers.services.layers import (
 )
 from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_host_report, record_query, record_unit
-from servers.services.power import restart_server, start_server, stop_server, stop_servers_of, take_up
+from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
+from servers.services.samples import clear_samples, record_samples
 from servers.services.sharing import share_server, transfer_server, unshare_server
 from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
 from servers.services.uploads import (
@@ -43,24 +45,38 @@ from servers.services.uploads import (
     finish_upload,
 )
 from servers.services.versions import forget_version, promote_version, unused_versions, use_current_version
+from servers.services.waiting import (
+    cancel_waiting,
+    carry_out,
+    count_down,
+    give_up,
+    tell_players,
+    wait_until_empty,
+)
 
 __all__ = [
     "add_to_stack",
+    "ask_settings",
     "ban_player",
     "beat",
     "begin_build",
     "begin_upload",
     "build_layer",
+    "cancel_waiting",
+    "carry_out",
     "change_layer",
     "change_level",
     "change_source",
     "clean_up_game",
     "clean_up_lost_builds",
+    "clear_samples",
     "clone_server",
     "continue_upload",
     "copy_stack",
+    "count_down",
     "create_layer",
     "create_server",
+    "delete_blueprint",
     "delete_layer",
     "delete_server",
     "discard_stale_uploads",
@@ -72,6 +88,7 @@ __all__ = [
     "finish_version",
     "folder",
     "forget_version",
+    "give_up",
     "hide_secrets",
     "install_game",
     "kick_player",
@@ -83,6 +100,8 @@ __all__ = [
     "record_host_report",
     "record_items",
     "record_query",
+    "record_samples",
+    "record_start",
     "record_unit",
     "remove_from_stack",
     "request_cleaning",
@@ -93,15 +112,18 @@ __all__ = [
     "reuse_version",
     "say",
     "send_command",
+    "set_following",
     "share_server",
     "start_server",
     "stop_server",
     "stop_servers_of",
     "take_up",
+    "tell_players",
     "transfer_server",
     "unshare_server",
     "unused_versions",
     "update_settings",
     "use_current_version",
+    "wait_until_empty",
     "write_layer_file",
 ]

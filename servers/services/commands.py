@@ -7,6 +7,7 @@ from jobs import streams
 from servers import games, rcon
 from servers.errors import CommandFailed, CommandRefused
 from servers.models import Server
+from servers.protocols.cvars import read_value
 from servers.services.common import record
 
 if TYPE_CHECKING:
@@ -43,17 +44,29 @@ def exchange(server: Server, command: str, *, on_console: bool = True) -> str:
     secret = server.secrets.get(game.console.secret, "") if game.console else ""
     ports = {port.name: port.number for port in server.ports.all()}
     if on_console:
-        _show(server, f"> {command}")
+        show_on_console(server, f"> {command}")
     try:
         answer = asyncio.run(rcon.command(game, server.node.query_host, ports, secret, command, timeout=TIMEOUT))
     except rcon.RconError as error:
         if on_console:
-            _show(server, f"! {error}")
+            show_on_console(server, f"! {error}")
         raise CommandFailed(str(error)) from error
     answer = hide_secrets(server, answer)
     if on_console:
-        _show(server, answer)
+        show_on_console(server, answer)
     return answer
+
+
+def ask_settings(server: Server) -> dict[str, str | None]:
+    """By key, what the running game says of each setting it has a name for, None where it says nothing. Raises as
+    `exchange` and `require_console` do."""
+    game = require_console(server)
+    protocol = game.console.protocol if game.console else ""
+    named = [setting for setting in game.settings if setting.cvar]
+    return {
+        setting.key: read_value(protocol, setting.cvar, exchange(server, setting.cvar, on_console=False))
+        for setting in named
+    }
 
 
 def hide_secrets(server: Server, text: str) -> str:
@@ -74,6 +87,7 @@ def _checked(text: str) -> str:
     return command
 
 
-def _show(server: Server, text: str) -> None:
+def show_on_console(server: Server, text: str) -> None:
+    """Add lines to the console, without the server's secrets."""
     if lines := streams.clean(hide_secrets(server, text)):
         streams.append(server.console_id, lines)

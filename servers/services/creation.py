@@ -14,6 +14,7 @@ from servers import games, seeds
 from servers.errors import NameInvalid, NameTaken, TooManyServers
 from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Node, Server
 from servers.services.common import locked, record, tell_users, violated
+from servers.services.following import own_choices
 from servers.services.ports import give_ports
 from servers.services.stacks import copy_stack
 
@@ -25,9 +26,16 @@ CLONE = "servers.clone"
 
 
 def create_server(
-    *, by: "User", name: str, blueprint: Blueprint, settings: Mapping[str, Any] | None = None, node: Node | None = None
+    *,
+    by: "User",
+    name: str,
+    blueprint: Blueprint,
+    settings: Mapping[str, Any] | None = None,
+    node: Node | None = None,
+    follow: bool = False,
 ) -> Server:
-    """Make a stopped server of `by`'s from a blueprint; `settings` go over the blueprint's.
+    """Make a stopped server of `by`'s from a blueprint; `settings` go over the blueprint's. `follow`: later changes of
+    the blueprint reach it too, where `settings` say nothing else.
 
     Raises `NameInvalid`, `NameTaken`, `TooManyServers`, `NoFreePort`, `servers.games.SettingsError`, `UnknownGame`.
     """
@@ -35,21 +43,23 @@ def create_server(
     chosen = game.clean_settings({**blueprint.settings, **(settings or {})})
     with transaction.atomic():
         made = _make(
-            by=by, name=name, game=game, blueprint=blueprint, settings=chosen, node=node or seeds.ensure_node()
-        )
+            by=by, name=name, game=game, blueprint=blueprint, node=node or seeds.ensure_node(), follow=follow,
+            settings=own_choices(game, blueprint, chosen) if follow else chosen,
+        )  # fmt: skip
         copy_stack(source=blueprint, server=made)
     return made
 
 
 def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]:
-    """A server of `by`'s with the settings and layers of `server`; the job copies its files, but no secrets and members.
+    """A server of `by`'s with the settings and layers of `server`; the job copies its files. Neither secrets nor
+    members are copied.
 
     Raises as `create_server` does, and `ServerGone`.
     """
     with locked(server) as source:
         game = games.get(source.game)
         made = _make(
-            by=by, name=name, game=game, blueprint=source.blueprint,
+            by=by, name=name, game=game, blueprint=source.blueprint, follow=source.follows_blueprint,
             settings=game.clean_settings(source.settings), node=source.node,
         )  # fmt: skip
         copy_stack(source=source, server=made)
@@ -65,10 +75,13 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
 
 
 def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) -> Server:
-    """Replace the chosen settings; they hold from the next start. Raises `SettingsError`, `ServerGone`."""
+    """Replace the chosen settings; they hold from the next start. Where the server follows a blueprint, what that says
+    anyway is not noted. Raises `SettingsError`, `ServerGone`."""
     with locked(server) as fresh:
-        before, after = fresh.settings, games.get(fresh.game).clean_settings(settings)
-        fresh.settings = after
+        game = games.get(fresh.game)
+        before, after = fresh.chosen, game.clean_settings(settings)
+        follows = fresh.blueprint if fresh.follows_blueprint else None
+        fresh.settings = own_choices(game, follows, after) if follows else after
         fresh.save(update_fields=["settings"])
         changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
         record(by, fresh, "settings", changed=changed)
@@ -76,13 +89,21 @@ def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) 
 
 
 def _make(
-    *, by: "User", name: str, game: "games.Game", blueprint: Blueprint | None, settings: dict[str, Any], node: Node
+    *,
+    by: "User",
+    name: str,
+    game: "games.Game",
+    blueprint: Blueprint | None,
+    settings: dict[str, Any],
+    node: Node,
+    follow: bool,
 ) -> Server:
     check_name(name)
     with transaction.atomic():
         _refuse_beyond_limit(by)
         made = Server(
             name=name, owner=by, node=node, blueprint=blueprint, game=game.slug, settings=settings,
+            follows_blueprint=follow,
             secrets=game.complete_secrets({}), console=Stream.objects.create(keep=CONSOLE_LINES),
         )  # fmt: skip
         save_named(made)

@@ -38,7 +38,7 @@ def ban_player(*, by: "User", server: Server, player: int, name: str) -> None:
     _strike("ban", by=by, server=server, player=player, name=name)
 
 
-def say(*, by: "User | None", server: Server, text: str) -> None:
+def say(*, by: "User", server: Server, text: str) -> None:
     """A message in the chat of everybody who plays. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`."""
     text = text.strip()
     if not text:
@@ -46,6 +46,12 @@ def say(*, by: "User | None", server: Server, text: str) -> None:
     if len(text) > LONGEST_MESSAGE:
         raise CommandRefused(f"The message is too long. Use {LONGEST_MESSAGE} characters at most.")
     _act("say", text, by=by, server=server, text=text)
+
+
+def announce(*, server: Server, text: str) -> None:
+    """The same by the portal itself, which is no act of anybody's. Raises as `say` does."""
+    for line in _lines("say", text, server=server):
+        exchange(server, line)
 
 
 def change_level(*, by: "User", server: Server, level: str) -> None:
@@ -61,7 +67,14 @@ def _strike(action: str, *, by: "User", server: Server, player: int, name: str) 
     _act(action, player, by=by, server=server, player=player, player_name=name)
 
 
-def _act(action: str, value: str | int, *, by: "User | None", server: Server, **detail: str | int) -> None:
+def _act(action: str, value: str | int, *, by: "User", server: Server, **detail: str | int) -> None:
+    lines = _lines(action, value, server=server)
+    record(by, server, action, **detail)
+    for line in lines:
+        exchange(server, line)
+
+
+def _lines(action: str, value: str | int, *, server: Server) -> list[str]:
     game = require_console(server)
     assert game.console  # require_console saw to it
     try:
@@ -70,6 +83,4 @@ def _act(action: str, value: str | int, *, by: "User | None", server: Server, **
         raise CommandRefused(f"The message {error}") from None
     if not lines:
         raise CommandRefused(f"{game.name} has no command for that.")
-    record(by, server, action, **detail)
-    for line in lines:
-        exchange(server, line)
+    return lines

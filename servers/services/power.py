@@ -3,9 +3,9 @@
 The job that installs the game is asked for in a transaction before: one transaction locks one job subject only.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 
@@ -75,6 +75,11 @@ def take_up(*, server: Server, job: int, desired: Server.Desired, unless: Collec
             return newest
         Server.objects.filter(pk=fresh.pk).update(desired=desired)
     return None
+
+
+def record_start(*, server: Server, settings: Mapping[str, Any]) -> None:
+    """The job's: it is about to be started with these, a value for each setting."""
+    Server.objects.filter(pk=server.pk).update(started_with=settings)
 
 
 def _press(

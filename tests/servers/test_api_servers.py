@@ -21,7 +21,7 @@ VERBS: list[tuple[str, str, dict[str, object] | None, set[Right]]] = [
     ("post", "/stop", None, {Right.POWER}),
     ("post", "/restart", None, {Right.POWER}),
     ("post", "/clone", {"name": "copy"}, {Right.SETTINGS, Right.FILES}),
-    ("post", "/command", {"command": "status"}, {Right.RCON}),
+    ("post", "/command", {"command": "say hi"}, {Right.RCON}),
     ("get", "/members", None, {Right.MEMBERS}),
     ("post", "/members", {"username": "charlie", "rights": ["view"]}, {Right.MEMBERS}),
     ("delete", "/members/charlie", None, {Right.MEMBERS}),
@@ -109,6 +109,7 @@ def test_a_server_is_shown_with_what_is_wanted_and_what_is_seen(server: Server, 
         "query": seen,
         "console": server.console_id,
         "settings": {"max_players": 8},
+        "follows_blueprint": False,
         "rights": sorted(Right),
     }
 

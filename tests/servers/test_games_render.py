@@ -140,12 +140,12 @@ def test_text_that_looks_like_a_placeholder_is_not_substituted(value: str) -> No
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ('say "hi"', "Server name may not hold \" (the game's config files give it a meaning). Leave it out."),
-        ("a; quit", "Server name may not hold ; (the game's config files give it a meaning). Leave it out."),
-        ("a\\b", "Server name may not hold \\ (the game's config files give it a meaning). Leave it out."),
-        ("a\nquit", "Server name may not hold line breaks or invisible characters. Type it on one line."),
-        ("a\u202eb", "Server name may not hold line breaks or invisible characters. Type it on one line."),
-        ("Zoë", "Server name may not hold ë. The game reads only plain English letters, digits and signs."),
+        ('say "hi"', "Server name may not hold \" (column 5): the game's config files give it a meaning. Leave it out."),
+        ("a; quit", "Server name may not hold ; (column 2): the game's config files give it a meaning. Leave it out."),
+        ("a\\b", "Server name may not hold \\ (column 2): the game's config files give it a meaning. Leave it out."),
+        ("a\nquit", "Server name may not hold line breaks or invisible characters (column 2). Use one line."),
+        ("a\u202eb", "Server name may not hold line breaks or invisible characters (column 2). Use one line."),
+        ("Zoë", "Server name may not hold ë (column 3). The game reads only plain English letters, digits and signs."),
         ("", "Server name may not be empty."),
         ("x" * 61, "Server name may be at most 60 characters long; this has 61."),
     ],

@@ -22,10 +22,12 @@ function elapsed(then) {
   return parts.slice(first, first + 2).map(([count, unit]) => `${count} ${unit}`).join(" ");
 }
 
+const clock = (then) => then.toLocaleTimeString(undefined, { timeStyle: "short" });
+
 function show(root = document) {
   for (const element of root.querySelectorAll("time[data-as]")) {
     const then = new Date(element.dateTime);
-    const text = element.dataset.as === "elapsed" ? elapsed(then) : ago(then);
+    const text = { elapsed, clock }[element.dataset.as]?.(then) ?? ago(then);
     if (element.textContent !== text) element.textContent = text;
     element.title = whole.format(then);
   }

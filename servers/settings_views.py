@@ -1,0 +1,74 @@
+"""The parts of a server's settings page beside the form: what holds where, config files, following its blueprint."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from jobs.pages import done, member, refused
+from servers import games, services, truth
+from servers.errors import ServerError
+from servers.models import Right, Server
+from servers.views import head_context, server_page
+
+
+def settings_topic(server: Server) -> str:
+    """Told to the page that acted; what others change shows at the server's own topic."""
+    return f"settings:{server.pk}"
+
+
+def truth_context(server: Server, game: "games.Game") -> dict[str, Any]:
+    """What the table of settings and the panel about the blueprint show."""
+    rows = truth.rows(server, game)
+    return {
+        "rows": rows,
+        "changes": sum(row.changes for row in rows),
+        "asks": any(setting.cvar for setting in game.settings),
+        "settings_topic": settings_topic(server),
+    }
+
+
+@require_safe
+@server_page(Right.SETTINGS)
+def truth_part(request: HttpRequest, server: Server) -> HttpResponse:
+    game = games.all_games().get(server.game)
+    context = head_context(request, server) | (truth_context(server, game) if game else {})
+    return render(request, "servers/_truth.html", context)
+
+
+@require_POST
+@server_page(Right.SETTINGS)
+def ask(request: HttpRequest, server: Server) -> HttpResponse:
+    """Ask the running game what it makes of its settings."""
+    try:
+        found = truth.compare(server, games.get(server.game), services.ask_settings(server))
+    except (ServerError, games.UnknownGame) as error:
+        return refused(request, str(error), to=reverse("servers:settings", args=[server.name]))
+    return render(request, "servers/_asked.html", {"found": found, "server": server})
+
+
+@require_safe
+@server_page(Right.SETTINGS)
+def config_files(request: HttpRequest, server: Server) -> HttpResponse:
+    """The config files as the next start writes them."""
+    context = head_context(request, server) | {"tab": "settings"}
+    try:
+        context["files"] = truth.config_files(server, games.get(server.game))
+    except (games.UnknownGame, games.SettingsError, games.RenderError) as error:
+        context["problem"] = str(error)
+    return render(request, "servers/config_files.html", context)
+
+
+@require_POST
+@server_page(Right.SETTINGS)
+def follow(request: HttpRequest, server: Server) -> HttpResponse:
+    """Begin or end to follow the blueprint."""
+    to, begin = reverse("servers:settings", args=[server.name]), "follow" in request.POST
+    try:
+        services.set_following(by=member(request), server=server, follow=begin)
+    except (ServerError, games.UnknownGame) as error:
+        return refused(request, str(error), to=to)
+    text = "follows its blueprint now." if begin else "keeps its settings as they are now."
+    return done(request, f"{server.name} {text}", to=to, topics=[settings_topic(server)])

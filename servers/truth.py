@@ -1,0 +1,103 @@
+"""What a server's settings are, in each place that has a say: the game, its blueprint, the member, the running game."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from servers import games
+from servers.models import Server
+from servers.runtime import get_runtime
+from servers.services.commands import hide_secrets
+
+HIDDEN = "•••"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting, each value in words; None where that place says nothing. `changes`: the next start makes another
+    value of it than the game was started with."""
+
+    key: str
+    label: str
+    default: str
+    blueprint: str | None
+    saved: str | None
+    running: str | None
+    next: str
+
+    @property
+    def changes(self) -> bool:
+        return self.running is not None and self.running != self.next
+
+
+def rows(server: Server, game: "games.Game") -> list[Row]:
+    """One for each setting of the game, in the order of the form. Reads `server.blueprint`."""
+    coming = game.default_settings() | server.chosen
+    started = server.started_with if server.is_live else {}
+    own = server.blueprint.settings if server.blueprint else {}
+    return [
+        Row(
+            key=setting.key,
+            label=setting.label,
+            default=_words(setting, setting.default),
+            blueprint=_known(setting, own),
+            saved=_known(setting, server.settings),
+            running=_known(setting, started),
+            next=_words(setting, coming[setting.key]),
+        )
+        for setting in game.settings
+    ]
+
+
+def _known(setting: Any, values: Mapping[str, Any]) -> str | None:
+    return _words(setting, values[setting.key]) if setting.key in values else None
+
+
+def _words(setting: Any, value: Any) -> str:
+    match setting.type:
+        case "password":
+            return HIDDEN if value else "none"
+        case "boolean":
+            return "yes" if value else "no"
+        case "choice":
+            return str(setting.choices.get(value, value))
+        case _:
+            return str(value) if value != "" else "empty"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the game itself says of a setting: `expected` is what it was started with, as the game spells it."""
+
+    label: str
+    cvar: str
+    value: str | None
+    expected: str | None
+
+    @property
+    def strays(self) -> bool:
+        """Somebody or something has changed it while the game ran."""
+        return None not in (self.value, self.expected) and self.value != self.expected
+
+
+def compare(server: Server, game: "games.Game", answers: Mapping[str, str | None]) -> list[Asked]:
+    """`answers` as `services.ask_settings` gives them."""
+    found = []
+    for key, value in answers.items():
+        setting, started = game.settings_by_key[key], server.started_with
+        expected = setting.text(started[key]) if key in started else None
+        found.append(Asked(setting.label, setting.cvar, value, expected))
+    return found
+
+
+def config_files(server: Server, game: "games.Game") -> dict[str, str]:
+    """The files that the next start writes, by path, without the server's secrets. Raises `SettingsError`,
+    `RenderError`."""
+    rendered = game.render(
+        settings=server.chosen,
+        secrets=server.secrets,
+        ports={port.name: port.number for port in server.ports.all()},
+        name=server.name,
+        merged=str(get_runtime().tree(server.name)),
+    )
+    return {path: hide_secrets(server, content.decode(errors="replace")) for path, content in rendered.files.items()}
