@@ -124,7 +124,13 @@ DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Rate limits must hold over several web processes; the queue's own statistics need no storage at all.
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"},
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "portal_cache",
+        # Beyond so many a third goes, expired or not: with Django's 300, whoever tries a few hundred
+        # names would wipe out the limits that count their tries.
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    },
     "process": {
         "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
         "OPTIONS": {"MAX_ENTRIES": 10_000},  # the API counts a user's requests here
@@ -213,5 +219,11 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("LEFT4ME_LOG_LEVEL", "INFO")},
-    "loggers": {"django-q": {"level": "WARNING"}, "daphne.server": {"level": "WARNING"}},
+    "loggers": {
+        "django-q": {"level": "WARNING"},
+        "daphne.server": {"level": "WARNING"},
+        # Refusals are for the proxy's log. Django would log each with its path, which for an invitation is its secret.
+        "django.request": {"level": "ERROR"},
+        "django.security.csrf": {"level": "ERROR"},
+    },
 }

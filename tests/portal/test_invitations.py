@@ -39,6 +39,12 @@ def test_the_secret_is_stored_nowhere(link: str) -> None:
     assert link.split("/")[2] not in stored
 
 
+def test_the_secret_of_a_link_that_still_holds_is_not_logged(client: Client, link: str, caplog) -> None:
+    assert client.post(link, NEW | {"password2": "mistyped"}).status_code == 422
+    assert Client(enforce_csrf_checks=True).post(link, NEW).status_code == 403
+    assert link.split("/")[2] not in caplog.text
+
+
 def test_a_used_link_says_so_and_lets_nobody_in(client: Client, link: str) -> None:
     client.post(link, NEW)
     late = Client().post(link, LIKE_NEW | {"username": "eve"})
