@@ -86,11 +86,7 @@ def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
     Returns the jobs that stop the servers. Raises `SuspensionError`.
     """
     with transaction.atomic():
-        # Locked together, so that two administrators cannot suspend each other at once; `no_key`, since whatever
-        # an administrator does meanwhile refers to their row in the audit trail.
-        locked = User.objects.select_for_update(no_key=True).filter(is_superuser=True).order_by("pk")
-        administrators = {administrator.pk for administrator in locked if administrator.may_enter}
-        _refuse_suspension(by, user, administrators)
+        _refuse_suspension(by, user, _lock_administrators())
         done = User.objects.filter(pk=user.pk, suspended_at=None).update(
             suspended_at=timezone.now(),
             suspended_reason=reason,
@@ -115,11 +111,11 @@ def reinstate_user(*, by: User, user: User) -> None:
 
 def change_role(*, by: User, user: User, is_staff: bool, is_superuser: bool) -> None:
     """Make `user` a moderator or an administrator, or neither any more. Raises `RoleError`."""
-    if not by.is_superuser:
-        raise RoleError("Only an administrator may change who moderates.")
     if user.pk == by.pk:
         raise RoleError("You cannot change your own role. Ask another administrator.")
     with transaction.atomic():
+        if by.pk not in _lock_administrators():
+            raise RoleError("Only an administrator may change who moderates.")
         # An administrator moderates too: Django's admin asks for is_staff alone.
         User.objects.filter(pk=user.pk).update(is_staff=is_staff or is_superuser, is_superuser=is_superuser)
         role = "administrator" if is_superuser else "moderator" if is_staff else "member"
@@ -141,6 +137,15 @@ def reset_password(*, by: User, user: User) -> str:
         AuditEvent.objects.create(actor=by, action="password", detail={"user": user.username})
         events.publish(f"access:user:{user.pk}")
     return password
+
+
+def _lock_administrators() -> set[int]:
+    """Who is one now, all locked, so that two cannot suspend or demote each other at once and leave none.
+
+    `no_key`, since whatever an administrator does meanwhile refers to their row in the audit trail.
+    """
+    locked = User.objects.select_for_update(no_key=True).filter(is_superuser=True).order_by("pk")
+    return {administrator.pk for administrator in locked if administrator.may_enter}
 
 
 def _refuse_suspension(by: User, user: User, administrators: set[int]) -> None:

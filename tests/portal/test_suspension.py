@@ -1,10 +1,8 @@
 """Suspending somebody keeps them out at once and for good, and never locks the last administrator out."""
 
-from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from functools import partial
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from jobs.models import Job
@@ -12,6 +10,7 @@ from portal import services, tokens
 from portal.models import User
 from servers.models import AuditEvent, Server
 from tests.conftest import PASSWORD
+from tests.servers.racing import race
 
 PAGE = "/accounts/tokens/"
 
@@ -84,19 +83,16 @@ def test_moderators_are_for_administrators_to_suspend(helper: User, mod: User, a
 @pytest.mark.django_db(transaction=True)
 def test_two_administrators_at_once_cannot_suspend_each_other(mod: User) -> None:
     boss = User.objects.create_superuser("boss")
-    together = Barrier(2)
+    suspend = partial(services.suspend_user, reason="")
+    outcomes = race([partial(suspend, by=mod, user=boss), partial(suspend, by=boss, user=mod)])
+    (refusal,) = [outcome for outcome in outcomes if outcome != []]
+    assert "is the only administrator left" in str(refusal)
 
-    def suspend(pair: tuple[User, User]) -> str:
-        together.wait()
-        try:
-            services.suspend_user(by=pair[0], user=pair[1], reason="")
-            return "done"
-        except services.SuspensionError as error:
-            return str(error)
-        finally:
-            connection.close()
 
-    with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(suspend, [(mod, boss), (boss, mod)]))
-    assert outcomes.count("done") == 1
-    assert "is the only administrator left" in next(outcome for outcome in outcomes if outcome != "done")
+@pytest.mark.django_db(transaction=True)
+def test_two_administrators_at_once_cannot_demote_each_other(mod: User) -> None:
+    boss = User.objects.create_superuser("boss")
+    demote = partial(services.change_role, is_staff=False, is_superuser=False)
+    outcomes = race([partial(demote, by=mod, user=boss), partial(demote, by=boss, user=mod)])
+    assert [type(outcome) for outcome in outcomes if outcome] == [services.RoleError]
+    assert User.objects.filter(is_superuser=True).count() == 1
