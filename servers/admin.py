@@ -120,10 +120,14 @@ class ServerAdmin(ReadOnlyAdmin):
 
 @admin.register(Node)
 class NodeAdmin(ModeratorAdmin):
-    """Machines register themselves; here one says how players and the agent reach them."""
+    """Machines register themselves; here an administrator says how players and the agent reach them: the portal sends
+    queries and the passwords of remote consoles to that address."""
 
     list_display = ("name", "slug", "address", "query_host", "agent_seen_at")
     readonly_fields = ("slug", "agent_seen_at", "agent_info")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and member(request).is_superuser
 
 
 @admin.register(Installation)

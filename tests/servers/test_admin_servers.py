@@ -112,8 +112,10 @@ def test_what_does_not_fit_a_blueprint_is_told(
     assert Blueprint.objects.count() == 1
 
 
-def test_a_nodes_address_is_edited_and_its_slug_is_not(helper: Client, node: Node) -> None:
+def test_an_administrator_edits_a_nodes_address_but_not_its_slug(helper: Client, mod: User, node: Node) -> None:
     form = {"name": "Here", "address": "games.example", "query_host": "127.0.0.1", "slug": "other"}
+    assert helper.post(f"/admin/servers/node/{node.pk}/change/", form).status_code == 403
+    helper.force_login(mod)
     helper.post(f"/admin/servers/node/{node.pk}/change/", form)
     node.refresh_from_db()
     assert (node.name, node.address, node.slug) == ("Here", "games.example", "local")
