@@ -51,6 +51,8 @@ NODE = os.environ.get("LEFT4ME_NODE", "local")
 RUNTIME = os.environ.get("LEFT4ME_RUNTIME", "local")  # local | systemd
 # How the local runtime merges a server's layers: overlay, copy, or auto (overlay where the machine allows it).
 LOCAL_MOUNT = os.environ.get("LEFT4ME_LOCAL_MOUNT", "auto")
+# Two lines, the name and password of a Steam account, for games that Steam does not give to anybody.
+STEAM_LOGIN_FILE = Path(os.environ.get("LEFT4ME_STEAM_LOGIN", "/etc/left4me/steam-login"))
 HTTPS = _flag("LEFT4ME_HTTPS")
 # How many servers a member may have; staff are exempt.
 SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))

@@ -37,7 +37,7 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
     partial = place / f"{PARTIAL}{run.job_id}"
     try:
         partial.mkdir(parents=True)
-        version = _folder_name(installers.install(game, into=partial, run=run))
+        version = _folder_name(installers.install(game, into=partial, run=run, former=_folder_of(current)))
         if not _is_there_already(run, build, partial, version):
             _put_in_place(run, build, partial, version, current)
             trial.try_out(run, build, game)
@@ -79,7 +79,7 @@ def _is_there_already(run: Run, build: Installation, partial: Path, version: str
 
 
 def _put_in_place(run: Run, build: Installation, partial: Path, version: str, former: Installation | None) -> None:
-    shared = share_unchanged(partial, services.folder(former), run.check) if former else 0
+    shared = share_unchanged(partial, before, run.check) if (before := _folder_of(former)) else 0
     size = _size(partial)
     partial.rename(partial.with_name(version))
     services.name_build(build=build, version=version, size_bytes=size, shared_bytes=shared)
@@ -107,6 +107,11 @@ def _clear_leftovers(node: Node, game: str) -> None:
 
 def _place(game: str) -> Path:
     return Path(settings.STATE_DIR) / "installations" / game
+
+
+def _folder_of(version: Installation | None) -> Path | None:
+    """Its files, if they are there."""
+    return services.folder(version) if version and services.folder(version).is_dir() else None
 
 
 def _folder_name(version: str) -> str:

@@ -1,12 +1,10 @@
 """The trial of a new version: a server of the portal's own runs on it and must answer, before anybody's server does.
 
-It is in nobody's list and no row of the database: its name is the version's number, its ports are free ones outside
-what servers were given, its settings are the game's defaults. It is gone, files and all, when the trial is over.
+It is in nobody's list and no row of the database: its name is the version's number, its ports are free ones that no
+server was given, its settings are the game's defaults. It is gone, files and all, when the trial is over.
 """
 
 import asyncio
-import contextlib
-import socket
 import time
 from collections import deque
 
@@ -17,13 +15,15 @@ from servers.games import Game
 from servers.models import TRIAL_PREFIX, Installation, Node, ServerPort
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure
+from servers.runtime.sockets import ports_in_use
 from servers.specs import server_spec
 
 ANSWER_SECONDS = 180.0  # a first start of Left 4 Dead 2 on a slow disk takes most of a minute
 EVERY = 1.0
 STOP_SECONDS = 3.0  # nobody plays on it: no need to wait for its goodbyes
 LAST_LINES = 15
-PORT_ATTEMPTS, CONSOLE_READS = 100, 100
+CONSOLE_READS = 100
+SPARE_PORTS = range(61_000, 65_536)  # above those that Linux gives to connections
 
 
 def try_out(run: Run, version: Installation, game: Game) -> None:
@@ -80,21 +80,19 @@ def _wait_for_answer(run: Run, version: Installation, game: Game, ports: dict[st
 
 
 def _free_ports(node: Node, game: Game) -> dict[str, int]:
-    """A port for each that the game needs, free for UDP and TCP at this moment and given to no server."""
-    given = set(ServerPort.objects.filter(node=node).values_list("number", flat=True))
-    found: list[int] = []
-    with contextlib.ExitStack() as held:
-        for _ in range(PORT_ATTEMPTS):
-            if len(found) == len(game.ports):
-                break
-            stream = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            datagram = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-            stream.bind(("", 0))
-            number = stream.getsockname()[1]
-            with contextlib.suppress(OSError):
-                datagram.bind(("", number))
-                found += [number] if number not in given else []
-    return {port.name: number for port, number in zip(game.ports, found, strict=True)}
+    """For each that the game needs, the highest that no server has and nothing is bound to: servers get the lowest.
+
+    Raises `JobError`.
+    """
+    taken = ports_in_use() | set(ServerPort.objects.filter(node=node).values_list("number", flat=True))
+    found: dict[str, int] = {}
+    for port in game.ports:
+        number = next((number for number in [*reversed(port.numbers), *SPARE_PORTS] if number not in taken), None)
+        if number is None:
+            raise JobError("The machine has no free port left to try the new version on. Delete a server, then retry.")
+        taken.add(number)
+        found[port.name] = number
+    return found
 
 
 def _last_lines(version: Installation) -> list[str]:

@@ -57,6 +57,7 @@ class SteamcmdInstall(Model):
     app: int = Field(gt=0)
     platforms: tuple[Literal["linux", "windows"], ...] = ("linux",)
     branch: str = Field(default="public", pattern=r"^[A-Za-z0-9_.-]+$")
+    disk_gib: int = Field(default=1, ge=1, le=1000, description="Room that downloading and unpacking take.")
 
 
 class Run(Model):

@@ -8,20 +8,22 @@ from django.conf import settings
 
 from jobs.run import Run
 from servers.games.schema import BuiltinInstall, DebianInstall, Game
-from servers.installers import debian
+from servers.installers import debian, steamcmd
 from servers.installers.tree import InstallError, tidy
 
 __all__ = ["InstallError", "install"]
 
 
-def install(game: Game, *, into: Path, run: Run) -> str:
+def install(game: Game, *, into: Path, run: Run, former: Path | None = None) -> str:
     """Install `game` into `into`, an empty or absent folder, and return the version.
+
+    `former`: the version before, if there is one, for methods that download only what changed.
 
     Raises `InstallError`, or another `JobError` from a program it runs; then `into` is gone.
     """
     into.mkdir(parents=True, exist_ok=True)
     try:
-        version = _by_method(game, into, run)
+        version = _by_method(game, into, former, run)
         tidy(into, run.log)
     except BaseException:
         shutil.rmtree(into, ignore_errors=True)
@@ -29,16 +31,13 @@ def install(game: Game, *, into: Path, run: Run) -> str:
     return version
 
 
-def _by_method(game: Game, into: Path, run: Run) -> str:
+def _by_method(game: Game, into: Path, former: Path | None, run: Run) -> str:
     method = game.install
     if isinstance(method, DebianInstall):
         return debian.install(game.name, method.packages, into, run)
     if isinstance(method, BuiltinInstall):
         return _copy_builtin(method.folder, into)
-    raise InstallError(
-        f"{game.name} comes from Steam, and this version of the portal cannot download from there yet. "
-        "Choose another game for now."
-    )
+    return steamcmd.install(game, method, into, former, run)
 
 
 def _copy_builtin(folder: str, into: Path) -> str:

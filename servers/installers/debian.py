@@ -4,13 +4,10 @@ apt is given folders of its own below STATE_DIR/apt, so the system's package sta
 Downloaded packages stay there, up to a bound, which is what makes a retry go on where it was.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import re
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,6 +17,7 @@ from django.conf import settings
 from jobs import process
 from jobs.run import Run
 from servers.installers.tree import InstallError
+from servers.installers.turns import turn
 
 CACHE_BYTES = 2**30
 SPARE_BYTES = 64 * 2**20
@@ -76,7 +74,7 @@ def install(name: str, packages: Sequence[str], into: Path, run: Run) -> str:
     Raises `InstallError`: a package is unknown, the network or the disk does not suffice.
     """
     apt = _Apt((settings.STATE_DIR / "apt").resolve(), run)
-    with apt.locked():
+    with turn(apt.root / "lock", run):
         apt.update()
         wanted = apt.find(packages)
         apt.check_space(name, wanted, into)
@@ -108,22 +106,6 @@ class _Apt:
         (root / "state" / "status").touch()
         (root / "apt.conf").write_text(_CONFIG.format(root=root))
         self._updated = True
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Two games may be installed at once; apt's folders are used by one of them at a time."""
-        with (self.root / "lock").open("w") as file:
-            waiting = False
-            while True:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                if not waiting:
-                    self.run.log("Waiting for another installation to finish.")
-                    waiting = True
-                self.run.check()
-                time.sleep(0.2)
-            yield
 
     def update(self) -> None:
         """Fetch the package lists. One unreachable source need not matter, so failure is told only by `find`."""

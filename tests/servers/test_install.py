@@ -51,12 +51,6 @@ def test_the_practice_game_is_copied_and_its_version_tells_its_content(tmp_path:
     assert not any("__pycache__" in path for path in files_in(tmp_path / "a"))
 
 
-def test_a_game_from_steam_says_that_it_cannot_be_installed_yet(tmp_path: Path) -> None:
-    with pytest.raises(installers.InstallError, match="Left 4 Dead 2 comes from Steam, and this version"):
-        install(games.get("left4dead2"), tmp_path / "into")
-    assert not (tmp_path / "into").exists()
-
-
 @pytest.mark.games
 @pytest.mark.usefixtures("lists")
 def test_packages_are_unpacked_read_only_and_a_second_time_come_from_the_cache(state: Path, tmp_path: Path) -> None:
