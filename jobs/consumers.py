@@ -51,7 +51,7 @@ async def unknown_socket(scope: dict[str, Any], receive: Any, send: Any) -> None
 async def _serve(scope: dict[str, Any], receive: Any, send: Any, stream: int | None, after: int) -> None:
     feed, credential = get_feed(), scope["credential"]
     heard = feed.access_news
-    verdict = await feed.gate.ask(Asked(credential, stream))
+    verdict = await feed.gate.ask(Asked(credential, stream, wants_topics=stream is None))
     if verdict.code:
         return await _refuse(scope, receive, send, verdict.code)
     keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}

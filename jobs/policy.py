@@ -48,10 +48,11 @@ def get_policy() -> Policy:
 
 
 class Asked(NamedTuple):
-    """May the holder of this credential view this stream, or with None hear of changes?"""
+    """May the holder of this credential view this stream, or with None hear of changes: of which topics?"""
 
     credential: str
     stream: int | None
+    wants_topics: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Verdict:
 
     code: int
     user_id: int = 0
-    topics: frozenset[str] = frozenset()
+    topics: frozenset[str] | None = None
 
 
 def decide(asked: Collection[Asked]) -> dict[Asked, Verdict]:
@@ -75,7 +76,7 @@ def decide(asked: Collection[Asked]) -> dict[Asked, Verdict]:
         if one.credential in holders and one.stream is not None and 0 < one.stream <= MAX_ID
     }
     allowed = policy.may_view_streams([(users[pk], stream) for pk, stream in pairs]) if pairs else {}
-    listeners = {holders[one.credential].pk for one in asked if one.credential in holders and one.stream is None}
+    listeners = {holders[one.credential].pk for one in asked if one.credential in holders and one.wants_topics}
     topics = {pk: frozenset(policy.topics(users[pk])) for pk in listeners}
     return {one: _verdict(one, holders.get(one.credential), allowed, topics) for one in asked}
 
@@ -86,7 +87,7 @@ def _verdict(
     if user is None:
         return Verdict(CLOSE_SIGNED_OUT)
     if one.stream is None:
-        return Verdict(0, user.pk, topics[user.pk])
+        return Verdict(0, user.pk, topics.get(user.pk) if one.wants_topics else None)
     may_view = allowed.get((user.pk, one.stream))
     if may_view is None:
         return Verdict(CLOSE_UNKNOWN, user.pk)

@@ -61,11 +61,12 @@ def use_pool() -> None:
 def spare_the_collector() -> None:
     """Keep the garbage collector from stopping thousands of viewers: a full collection of their objects takes long.
 
-    What is loaded by now stays for good and need not be looked at again; the rest is looked at less often.
+    What is loaded by now stays for good and need not be looked at again; the rest is looked at less often. Not too
+    seldom: what a closed connection leaves behind goes by the collector alone.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 10, 10)
 
 
 class Server(DaphneServer):
@@ -94,7 +95,7 @@ class Server(DaphneServer):
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send the application's message; a streamed response is given the next turn when its client has kept up."""
         streamed = message["type"] == "http.response.body" and message.get("more_body")
-        if streamed and not protocol.producer and protocol in self.connections:
+        if streamed and protocol.channel and not protocol.producer:
             Throttle(protocol)
         elif message["type"] == "http.response.body" and not streamed and protocol.producer:
             protocol.unregisterProducer()

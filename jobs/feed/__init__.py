@@ -38,7 +38,7 @@ class Feed:
         self.limits = Limits()
         self.viewers: set[Viewer] = set()
         self.access_news = 0  # counts wake-ups that may have taken a right away
-        self._doubted: set[Viewer] = set()
+        self._doubted: dict[Viewer, bool] = {}  # whom to ask about again, and whether about topics too
         self._doubt = asyncio.Event()
         jobs = (self.tail.run, self.gate.run, self._recheck, self._tick, self._listen)
         self._tasks = [asyncio.create_task(_keep(job), name=f"feed {job.__name__}") for job in jobs]
@@ -55,18 +55,19 @@ class Feed:
         """
         self.viewers.add(viewer)
         if heard != self.access_news:
-            self._question(lambda one: one is viewer)
+            self._doubted[viewer] = True
+            self._doubt.set()
         viewer.outlet.open(lambda: self._drained(viewer))
         if isinstance(viewer, LineViewer):
             assert stream is not None
             self.tail.attach(viewer, stream, after)
         elif isinstance(viewer, TopicViewer):
-            self.topics.attach(viewer, verdict.topics)
+            self.topics.attach(viewer, verdict.topics or frozenset())
 
     def detach(self, viewer: Viewer) -> None:
         """Stop showing; twice does no harm."""
         self.viewers.discard(viewer)
-        self._doubted.discard(viewer)
+        self._doubted.pop(viewer, None)
         if isinstance(viewer, LineViewer):
             self.tail.detach(viewer)
         elif isinstance(viewer, TopicViewer):
@@ -105,8 +106,10 @@ class Feed:
 
     # Access, asked again.
 
-    def _question(self, doubtful: Callable[[Viewer], bool]) -> None:
-        self._doubted.update(filter(doubtful, self.viewers))
+    def _question(self, doubtful: Callable[[Viewer], bool], *, topics: bool = True) -> None:
+        """Ask again about those viewers; of `topics` only when they may have changed, which costs queries a user."""
+        for viewer in filter(doubtful, self.viewers):
+            self._doubted[viewer] = topics or self._doubted.get(viewer, False)
         if self._doubted:
             self._doubt.set()
 
@@ -114,8 +117,8 @@ class Feed:
         while True:
             await self._doubt.wait()
             self._doubt.clear()
-            doubted, self._doubted = self._doubted, set()
-            asked = {viewer: Asked(viewer.credential, _stream(viewer)) for viewer in doubted}
+            doubted, self._doubted = self._doubted, {}
+            asked = {viewer: _asked(viewer, topics=topics) for viewer, topics in doubted.items()}
             verdicts = await asyncio.gather(*map(self.gate.ask, dict.fromkeys(asked.values())))
             answers = dict(zip(dict.fromkeys(asked.values()), verdicts, strict=True))
             for viewer, question in asked.items():
@@ -127,7 +130,7 @@ class Feed:
             return  # the database is away: what was allowed stays so until it is back, when all are asked again
         if verdict.code or verdict.user_id != viewer.user_id:
             self._close(viewer, verdict.code or CLOSE_FORBIDDEN, "You may no longer view this.")
-        elif isinstance(viewer, TopicViewer):
+        elif isinstance(viewer, TopicViewer) and verdict.topics is not None:
             self.topics.update(viewer, verdict.topics)
 
     async def _tick(self) -> None:
@@ -141,13 +144,15 @@ class Feed:
             if now - checked > RECHECK_SECONDS:
                 checked = now
                 self.tail.look_everywhere()
-                self._question(lambda viewer: True)
+                self._question(lambda viewer: True, topics=False)
             for kind in (LineViewer, TopicViewer):
                 metrics.viewers.labels(kind.__name__).set(sum(isinstance(one, kind) for one in self.viewers))
 
 
-def _stream(viewer: Viewer) -> int | None:
-    return viewer.watch.stream if isinstance(viewer, LineViewer) and viewer.watch else None
+def _asked(viewer: Viewer, *, topics: bool) -> Asked:
+    if isinstance(viewer, LineViewer) and viewer.watch:
+        return Asked(viewer.credential, viewer.watch.stream)
+    return Asked(viewer.credential, None, topics)
 
 
 def _doubts(what: str, key: str) -> Callable[[Viewer], bool]:

@@ -54,7 +54,9 @@ class Gate:
             return await self._decide(asked)
         except DatabaseError as error:
             logger.warning("Access could not be checked: %s", error)
-            return {}
+        except Exception:  # whoever waits must get an answer
+            logger.exception("Access could not be checked.")
+        return {}
 
 
 class Limits:

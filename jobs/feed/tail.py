@@ -137,6 +137,7 @@ class Tail:
         await self._write(group, written, part.state, ended=ended)
         sent = part.until - max(part.start, part.first_seq - 1) if part.until else 0
         metrics.lines.inc(sent * len(group.viewers))
+        metrics.frames.inc(len(written) * len(group.viewers))
 
     @staticmethod
     def _frames(after: int, part: Part) -> list[frames.Frame]:
