@@ -5,7 +5,6 @@ polkit lets it do that to these units alone. The units keep the games running wh
 """
 
 import fcntl
-import grp
 import json
 import os
 import signal
@@ -26,8 +25,8 @@ from servers.runtime.bus import Bus
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.local import PATH
 from servers.runtime.results import exit_sentence, unit_state, unit_usage
+from servers.runtime.sharing import share
 
-GAME_GROUP = "left4me-game"
 MEMORY_MAX, TASKS_MAX = 4 << 30, 512  # where the game's definition says nothing
 LONGEST_NAME_BEFORE_257 = 27  # deploy/units/left4me-server-252.conf
 START_SECONDS = 60
@@ -275,31 +274,6 @@ def unit_order(spec: ServerSpec) -> dict[str, Any]:
         "tasks_max": spec.tasks_max or TASKS_MAX,
         "ports": list(spec.ports),
     }
-
-
-def share(top: Path, *, deep: bool = True) -> None:
-    """Give the games' group what the owner may do with `top`, with all below it unless `deep` is off.
-
-    Done once: `top` itself comes last and says so. Games run as a user of their own and write, by way of the mount,
-    into folders that came with the game.
-    """
-    group = grp.getgrnam(GAME_GROUP).gr_gid
-    facts = top.stat()
-    if facts.st_gid == group and facts.st_mode & 0o070 == (facts.st_mode & 0o700) >> 3:
-        return
-    for folder, names, plain in os.walk(top, topdown=False) if deep else ():
-        for path in (os.path.join(folder, name) for name in [*names, *plain]):
-            _share_one(path, group)
-    _share_one(str(top), group)
-
-
-def _share_one(path: str, group: int) -> None:
-    facts = os.lstat(path)
-    if facts.st_gid != group:
-        os.chown(path, -1, group, follow_symlinks=False)
-    mode = facts.st_mode & 0o707 | (facts.st_mode & 0o700) >> 3
-    if not os.path.islink(path) and facts.st_mode & 0o777 != mode:
-        os.chmod(path, mode)
 
 
 def _now() -> str:
