@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from jobs import streams
 from jobs.locks import elect_reaper, job_is_held, resign_reaper
 from jobs.models import Job
-from jobs.transitions import AFTER_FAILED, READY, deliver, end
+from jobs.transitions import READY, deliver, end, fail_follower
 
 EVERY = 5.0  # seconds between two rounds
 TRIM_EVERY = 60.0
@@ -74,7 +74,7 @@ def _end_followers() -> int:
     """Queued jobs whose predecessor did not succeed and which no cluster took up to say so."""
     failed = [Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST]
     waiting = Job.objects.filter(state=Job.State.QUEUED, after__state__in=failed).select_related("after")
-    return sum(end(job, Job.State.FAILED, AFTER_FAILED.format(title=job.after)) for job in waiting[:BATCH])
+    return sum(fail_follower(job, job.after) for job in waiting[:BATCH] if job.after)
 
 
 def _deliver_forgotten() -> int:

@@ -97,7 +97,10 @@ def cancel(*, job: Job, by: "User | None" = None) -> bool:
 
 
 def retry(*, job: Job, by: "User | None" = None) -> Job:
-    """The same again as a new job, or the one that already waits. Raises `NotRetryable`."""
+    """The same again as a new job, or the one that already waits. What it follows is retried first, where it has to be.
+
+    Raises `NotRetryable`.
+    """
     current = Job.objects.get(pk=job.pk)
     if current.is_active:
         raise NotRetryable("This job has not ended yet. Wait for it, or cancel it first.")
@@ -107,6 +110,7 @@ def retry(*, job: Job, by: "User | None" = None) -> Job:
         retryable = False
     if not (retryable and current.can_retry):
         raise NotRetryable("This job cannot be run again. Start the action anew where you first did.")
+    after = retry(job=current.after, by=by) if current.after and current.after.can_retry else current.after
     try:
         return enqueue(
             kind=current.kind,
@@ -115,6 +119,7 @@ def retry(*, job: Job, by: "User | None" = None) -> Job:
             args=current.args,
             node=current.node,
             requested_by=by,
+            after=after,
             coalesce=True,
             time_limit=current.time_limit,
             retry_of=current,

@@ -16,8 +16,6 @@ from jobs.broker import Broker
 from jobs.locks import lock_subject
 from jobs.models import Job
 
-AFTER_FAILED = "It was to follow “{title}”, which did not succeed. Mend that, then start this again."
-
 # Every job passes here twice: as queryset expressions these took longer to compile than to run.
 # Ready: it may start now, since nothing older on its subject is unfinished and what it follows has succeeded.
 READY = """job.state = 'queued'
@@ -51,7 +49,7 @@ def claim(job_id: int) -> Job | None:
         lock_subject(job.subject)
         _drop_delivery(job)
         if job.after and job.after.can_retry:
-            end(job, Job.State.FAILED, AFTER_FAILED.format(title=job.after))
+            fail_follower(job, job.after)
             return None
         with connection.cursor() as db:
             db.execute(_CLAIM, [job.pk])
@@ -75,6 +73,12 @@ def end(job: Job, state: Job.State, error: str = "") -> bool:
         events.publish(job.subject, topic(job.pk))
     job.state = state
     return True
+
+
+def fail_follower(job: Job, first: Job) -> bool:
+    """End a job that was to follow `first`, which did not succeed, with the reason that one has."""
+    reason = first.error or f"it was {first.get_state_display().lower()}."
+    return end(job, Job.State.FAILED, f"“{first.title}” came first and did not succeed: {reason}")
 
 
 def deliver(job: Job) -> None:

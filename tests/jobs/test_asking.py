@@ -117,7 +117,10 @@ def test_followers_of_a_job_that_does_not_succeed_fail_with_a_sentence(how: str)
         run_job(job.pk)
     start.refresh_from_db()
     assert (start.state, state_of(join)) == ("failed", "failed")
-    assert start.error.startswith("It was to follow “Build the map”, which did not succeed.")
+    assert start.error.startswith("“Build the map” came first and did not succeed: ")
+    build.refresh_from_db()
+    assert build.error
+    assert start.error.endswith(build.error)
 
 
 def test_coalescing_returns_the_newest_equal_job_that_still_waits() -> None:
@@ -139,6 +142,20 @@ def test_a_job_that_did_not_succeed_can_be_run_again_once(alice: User) -> None:
     again = services.retry(job=failed, by=alice)
     assert (again.retry_of, again.requested_by, again.kind, again.subject) == (failed, alice, "test.refuse", "thing:1")
     assert services.retry(job=failed) == again
+
+
+def test_what_a_job_follows_comes_again_first_unless_it_succeeded(alice: User) -> None:
+    build = ask("refuse", "build:1")
+    start = ask("say", "server:1", text="y", after=build)
+    for job in (build, start):
+        run_job(job.pk)
+    again = services.retry(job=start, by=alice)
+    assert again.after
+    assert (again.after.retry_of, again.after.requested_by) == (build, alice)
+    assert services.retry(job=start) == again
+    Job.objects.filter(pk=again.after.pk).update(state="succeeded", finished_at=again.created_at)
+    services.cancel(job=again)
+    assert services.retry(job=again).after == again.after
 
 
 def test_a_job_that_succeeded_or_whose_kind_forbids_it_cannot_be_run_again() -> None:
