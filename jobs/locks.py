@@ -14,7 +14,8 @@ def lock_subject(subject: str) -> None:
     """Wait for the subject, until the present transaction ends.
 
     Whoever claims, ends or coalesces a job of a subject holds it, so “nothing runs, I go” and “I am done, wake the
-    next” cannot miss each other. A transaction locks one subject only, hence no deadlock.
+    next” cannot miss each other. A transaction locks one subject, or several of one owner while it holds that
+    owner's row, hence no deadlock.
     """
     _ask("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", SUBJECT, subject)
 

@@ -1,7 +1,8 @@
 """Making servers: name, settings, ports and secrets, all in one transaction, so that nothing is ever half-made."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -41,7 +42,7 @@ def create_server(
     """
     game = games.get(blueprint.game)
     chosen = game.clean_settings({**blueprint.settings, **(settings or {})})
-    with transaction.atomic():
+    with _room_for(by):
         made = _make(
             by=by, name=name, game=game, blueprint=blueprint, node=node or seeds.ensure_node(), follow=follow,
             settings=own_choices(game, blueprint, chosen) if follow else chosen,
@@ -56,7 +57,7 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
 
     Raises as `create_server` does, and `ServerGone`.
     """
-    with locked(server) as source:
+    with _room_for(by), locked(server) as source:
         game = games.get(source.game)
         made = _make(
             by=by, name=name, game=game, blueprint=source.blueprint, follow=source.follows_blueprint,
@@ -99,17 +100,15 @@ def _make(
     follow: bool,
 ) -> Server:
     check_name(name)
-    with transaction.atomic():
-        _refuse_beyond_limit(by)
-        made = Server(
-            name=name, owner=by, node=node, blueprint=blueprint, game=game.slug, settings=settings,
-            follows_blueprint=follow,
-            secrets=game.complete_secrets({}), console=Stream.objects.create(keep=CONSOLE_LINES),
-        )  # fmt: skip
-        save_named(made)
-        give_ports(made, game)
-        record(by, made, "create", game=game.slug)
-        tell_users(by)
+    made = Server(
+        name=name, owner=by, node=node, blueprint=blueprint, game=game.slug, settings=settings,
+        follows_blueprint=follow,
+        secrets=game.complete_secrets({}), console=Stream.objects.create(keep=CONSOLE_LINES),
+    )  # fmt: skip
+    save_named(made)
+    give_ports(made, game)
+    record(by, made, "create", game=game.slug)
+    tell_users(by)
     return made
 
 
@@ -139,9 +138,16 @@ def save_named(server: Server) -> None:
         raise NameTaken(server.name) from error
 
 
-def _refuse_beyond_limit(by: "User") -> None:
-    """The lock on the owner's row puts their creations in order, so that two at once cannot pass the limit."""
-    get_user_model().objects.select_for_update().get(pk=by.pk)
-    limit: int = django_settings.SERVERS_PER_USER
-    if not by.is_staff and Server.objects.present().filter(owner=by).count() >= limit:
-        raise TooManyServers(f"You have {limit} servers, as many as a member may have. Delete one first.")
+@contextmanager
+def _room_for(by: "User") -> Iterator[None]:
+    """A transaction in which `by` may have one more server. Raises `TooManyServers`.
+
+    The lock on the owner's row puts their creations in order, so that two at once cannot pass the limit. It comes
+    before that on a server, as in a suspension; `no_key`, since the audit trail refers to the row.
+    """
+    with transaction.atomic():
+        get_user_model().objects.select_for_update(no_key=True).get(pk=by.pk)
+        limit: int = django_settings.SERVERS_PER_USER
+        if not by.is_staff and Server.objects.present().filter(owner=by).count() >= limit:
+            raise TooManyServers(f"You have {limit} servers, as many as a member may have. Delete one first.")
+        yield

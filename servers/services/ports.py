@@ -1,6 +1,7 @@
 """Giving a server its ports: the lowest free of each of its game's ranges, as the database's constraint decides."""
 
 from collections.abc import Collection, Iterable, Iterator
+from operator import attrgetter
 
 from django.db import IntegrityError, transaction
 
@@ -34,7 +35,9 @@ def _give(server: Server, game: "games.Game", names: Iterable[str], *, blocked: 
     for _ in range(ATTEMPTS):
         try:
             with transaction.atomic():
-                ServerPort.objects.bulk_create(_lowest_free(server, game, names, blocked))
+                # In the order of their numbers, lest two servers wait for each other's.
+                chosen = sorted(_lowest_free(server, game, names, blocked), key=attrgetter("number"))
+                ServerPort.objects.bulk_create(chosen)
             return
         except IntegrityError as error:
             if violated(error) != "port_taken":

@@ -1,10 +1,12 @@
 """Creating, cloning and changing servers: names, settings, ports, limits, and nothing half-made."""
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection, transaction
 
 from jobs.models import Job, Stream
 from portal.models import User
@@ -12,6 +14,7 @@ from servers import games, services
 from servers.errors import NameInvalid, NameTaken, NoFreePort, ServerGone, TooManyServers
 from servers.models import AuditEvent, Blueprint, Server, ServerPort
 from tests.servers.racing import race
+from tests.stack import wait_for
 
 
 @pytest.fixture
@@ -182,3 +185,25 @@ def test_settings_of_a_deleted_server_stay(alice, server):
     services.delete_server(by=alice, server=server)
     with pytest.raises(ServerGone):
         services.update_settings(by=alice, server=server, settings={})
+
+
+def test_a_copy_and_the_suspension_of_its_owner_do_not_wait_for_each_other(transactional_db, alice, server):
+    def copy() -> None:
+        try:
+            services.clone_server(by=alice, server=server, name="copy")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            User.objects.filter(pk=alice.pk).update(suspended_reason="as a suspension begins")
+            copying = pool.submit(copy)
+            wait_for(somebody_waits, what="the copy to wait for the member's row")
+            Server.objects.select_for_update(nowait=True).get(pk=server.pk)
+        copying.result(30)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as db:
+        db.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(db.fetchone()[0])
