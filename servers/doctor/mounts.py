@@ -69,7 +69,8 @@ def examine() -> Iterator[Check]:
     bus = Bus()
     for unit in running:
         name = unit.partition("@")[2].removesuffix(".service")
-        yield _game(name, known.get(name), bus.properties(games[unit])["MainPID"])
+        daemon = bus.load(f"left4me-overlay@{name}.service")["MainPID"]
+        yield _game(name, known.get(name), bus.properties(games[unit])["MainPID"], daemon)
 
 
 def _propagation(host: list[Mount]) -> Check:
@@ -91,7 +92,7 @@ def _leftovers(host: list[Mount], live: set[str]) -> Check:
     return verdict("stale mounts", wrong, f"none; {len(places)} are mounted.")
 
 
-def _game(name: str, server: Server | None, process: int) -> Check:
+def _game(name: str, server: Server | None, process: int, daemon: int) -> Check:
     """The tree that this game runs in: mounted, with the layers the database names, in order, with the right flags."""
     title = f"mount of {name}"
     if server is None or server.installation is None:
@@ -101,6 +102,8 @@ def _game(name: str, server: Server | None, process: int) -> Check:
     if len(seen) != 1:
         return Check(title, State.FAIL, f"the game sees {len(seen)} mounts at {tree}. Stop and start the server.")
     mount, wrong = seen[0], []
+    if mount.kind == "fuse.fuse-overlayfs":
+        mount = mount._replace(source=_fuse_layers(daemon))
     layers = [f"{server.installation.game}/{server.installation.version}", *server.mounted]
     expected = ":".join(layers)
     if mount.kind not in KINDS:
@@ -112,3 +115,11 @@ def _game(name: str, server: Server | None, process: int) -> Check:
     if mount.kind == "overlay" and mount.layers != len(layers) + 1:
         wrong.append(f"It has {mount.layers} lower layers; expected are {len(layers) + 1}.")
     return verdict(title, wrong, f"proven: {mount.source} and its config, {mount.kind}, nosuid, nodev.")
+
+
+def _fuse_layers(daemon: int) -> str:
+    """What a fuse-overlayfs daemon has open as its lower layers, in the words of the kernel driver's mount source."""
+    options = Path(f"/proc/{daemon}/cmdline").read_text().split("\0")[2]
+    lower = options.partition("lowerdir=")[2].partition(",")[0].replace("/self/", f"/{daemon}/").split(":")
+    folders = [Path(part).readlink() for part in reversed(lower)]
+    return ":".join(str(Path(*folder.relative_to(settings.STATE_DIR).parts[1:])) for folder in folders[:-1])
