@@ -81,6 +81,30 @@ def clean_up(request: HttpRequest, node: str, game: str) -> HttpResponse:
 
 @require_POST
 @staff_only
+def check(request: HttpRequest, node: str, game: str) -> HttpResponse:
+    """Look for a newer version."""
+    on = get_object_or_404(Node, slug=node)
+    return _ask(
+        request, on, game, lambda: f"“{services.request_check(by=member(request), node=on, game=game)}” is asked for."
+    )
+
+
+@require_POST
+@staff_only
+def auto_update(request: HttpRequest, node: str, game: str) -> HttpResponse:
+    """Switch on or off that newer versions are installed as soon as they are found."""
+    on = get_object_or_404(Node, slug=node)
+    wanted = request.POST.get("on") == "1"
+
+    def act() -> str:
+        services.set_auto_update(node=on, game=game, on=wanted)
+        return f"Newer versions are {'' if wanted else 'not '}installed by themselves."
+
+    return _ask(request, on, game, act)
+
+
+@require_POST
+@staff_only
 def promote(request: HttpRequest, pk: int) -> HttpResponse:
     """Make a version the current one: a newer one, or an older one to go back to."""
     version = get_object_or_404(Installation.objects.select_related("node"), pk=pk)

@@ -45,10 +45,19 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
             run.log(f"Version {version} is used from each server's next start.")
     except BaseException as error:
         is_full = shutil.disk_usage(place).free < FULL
-        _abandon(build, partial, error)
+        _abandon(build, game, partial, error)
         if is_full and isinstance(error, OSError | JobError):
             raise JobError(DISK_FULL) from error
         raise
+
+
+def check_for_updates(run: Run, *, node: Node, game: Game) -> None:
+    """Find out which version is the newest, and have it installed where that is ticked. Raises `JobError`."""
+    version = _folder_name(installers.newest_version(game, run=run))
+    if job := services.record_newest(node=node, game=game.slug, version=version):
+        run.log(f"Version {version} is new. “{job.title}” was asked for.")
+    else:
+        run.log(f"Version {version} is the newest.")
 
 
 def clean_up(run: Run, *, node: Node, game: str, unused: bool) -> None:
@@ -86,10 +95,10 @@ def _put_in_place(run: Run, build: Installation, partial: Path, version: str, fo
     run.log(f"Installed version {version}: {size / 2**20:.0f} MiB, of which {shared / 2**20:.0f} shared with the last.")
 
 
-def _abandon(build: Installation, partial: Path, error: BaseException) -> None:
+def _abandon(build: Installation, game: Game, partial: Path, error: BaseException) -> None:
     detail = str(error) if isinstance(error, JobError) else "It was stopped before it was done."
     if services.fail_build(build=build, detail=detail.partition("\n")[0]):
-        delete_tree(services.folder(build))
+        installers.give_up(game, services.folder(build))
     delete_tree(partial)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from jobs.models import Job
 from servers import games
-from servers.models import Installation, Node, Server
+from servers.models import Installation, Node, Server, UpdateCheck
 from servers.services.versions import topic
 
 
@@ -26,12 +26,20 @@ class ShownGame:
     slug: str
     name: str
     is_defined: bool
+    is_updatable: bool
     job: Job | None = None
+    check: UpdateCheck | None = None
     versions: list[ShownVersion] = field(default_factory=list)
 
     @property
     def current(self) -> Installation | None:
         return next((v.installation for v in self.versions if v.installation.is_current), None)
+
+    @property
+    def newer(self) -> str:
+        """A version that could be installed, as the last look for one said."""
+        known = {version.installation.version for version in self.versions}
+        return self.check.newest if self.check and self.current and self.check.newest not in known else ""
 
     @property
     def topics(self) -> str:
@@ -41,7 +49,7 @@ class ShownGame:
 
 
 def show_games(nodes: list[Node], slugs: list[str] | None = None) -> list[ShownGame]:
-    """Every game that is defined or installed on `nodes`, by name; of `slugs` alone if given. In three queries."""
+    """Every game that is defined or installed on `nodes`, by name; of `slugs` alone if given. In four queries."""
     found = Installation.objects.filter(node__in=nodes).select_related("node", "job")
     defined = games.all_games()
     rows: dict[tuple[int, str], list[Installation]] = {(node.pk, slug): [] for node in nodes for slug in defined}
@@ -50,15 +58,22 @@ def show_games(nodes: list[Node], slugs: list[str] | None = None) -> list[ShownG
     by_pk = {node.pk: node for node in nodes}
     wanted = {key: versions for key, versions in rows.items() if slugs is None or key[1] in slugs}
     jobs = _jobs({topic(by_pk[pk], slug) for pk, slug in wanted})
+    checks = {(check.node_id, check.game): check for check in UpdateCheck.objects.filter(node__in=nodes)}
     standing = _standing(nodes)
     shown = []
     for (pk, slug), versions in wanted.items():
         game, subject = defined.get(slug), topic(by_pk[pk], slug)
-        one = ShownGame(by_pk[pk], slug, game.name if game else slug, game is not None, jobs.get(subject))
+        one = ShownGame(by_pk[pk], slug, game.name if game else slug, game is not None, comes_from_outside(game))
+        one.job, one.check = jobs.get(subject), checks.get((pk, slug))
         current = next((version.pk for version in versions if version.is_current), 0)
         one.versions = [ShownVersion(version, standing[version.pk], version.pk < current) for version in versions]
         shown.append(one)
     return sorted(shown, key=lambda one: (one.name.lower(), one.node.slug))
+
+
+def comes_from_outside(game: "games.Game | None") -> bool:
+    """Whether there can be newer versions than the portal itself brings."""
+    return game is not None and game.install.method != "builtin"
 
 
 def _jobs(subjects: set[str]) -> dict[str, Job]:

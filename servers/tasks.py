@@ -23,6 +23,7 @@ from servers.services.deletion import DELETE, PURGE, RESTORE
 from servers.services.installations import CLEAN_UP, INSTALL, folder
 from servers.services.ports import move_ports
 from servers.services.power import RESTART, START, STOP
+from servers.services.updates import CHECK
 from servers.specs import server_spec
 
 WAIT_FOR_NAMESAKE = 60  # seconds
@@ -102,6 +103,12 @@ def clone(run: Run, server: int, source: int) -> None:
 def install(run: Run, node: str, game: str, update: bool = False) -> None:
     with _explained():
         installing.install(run, node=Node.objects.get(slug=node), game=games.get(game), update=update)
+
+
+@job_kind(CHECK)
+def check_for_updates(run: Run, node: str, game: str) -> None:
+    with _explained():
+        installing.check_for_updates(run, node=Node.objects.get(slug=node), game=games.get(game))
 
 
 @job_kind(CLEAN_UP, time_limit=3600)

@@ -29,6 +29,7 @@ class Housekeeping:
             services.beat(node=self.node, info=self._info())
         if time.monotonic() >= self._next_clearing:
             services.clean_up_lost_builds(node=self.node)
+            services.request_due_checks(node=self.node)
             self._next_clearing = time.monotonic() + CLEAR_EVERY
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)

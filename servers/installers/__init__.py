@@ -7,11 +7,12 @@ from pathlib import Path
 from django.conf import settings
 
 from jobs.run import Run
-from servers.games.schema import BuiltinInstall, DebianInstall, Game
+from servers.games.schema import BuiltinInstall, DebianInstall, Game, SteamcmdInstall
 from servers.installers import debian, steamcmd
 from servers.installers.tree import InstallError, tidy
+from servers.runtime.files import delete_tree
 
-__all__ = ["InstallError", "install"]
+__all__ = ["InstallError", "give_up", "install", "newest_version"]
 
 
 def install(game: Game, *, into: Path, run: Run, former: Path | None = None) -> str:
@@ -29,6 +30,23 @@ def install(game: Game, *, into: Path, run: Run, former: Path | None = None) -> 
         shutil.rmtree(into, ignore_errors=True)
         raise
     return version
+
+
+def give_up(game: Game, folder: Path) -> None:
+    """Delete a version on which no server runs; a large download is kept for the next try, where the method can."""
+    if isinstance(game.install, SteamcmdInstall) and folder.is_dir():
+        steamcmd.salvage(game, folder)
+    delete_tree(folder)
+
+
+def newest_version(game: Game, *, run: Run) -> str:
+    """The version that an installation would give now. Raises `InstallError`."""
+    method = game.install
+    if isinstance(method, DebianInstall):
+        return debian.newest_version(method.packages, run)
+    if isinstance(method, BuiltinInstall):
+        raise InstallError(f"{game.name} comes with the portal and is updated with it.")
+    return steamcmd.newest_build(method, run)
 
 
 def _by_method(game: Game, into: Path, former: Path | None, run: Run) -> str:

@@ -89,6 +89,18 @@ def install(name: str, packages: Sequence[str], into: Path, run: Run) -> str:
             apt.unpack(package, into)
             run.progress(80 + 19 * number / len(wanted))
         apt.prune({package.file for package in wanted})
+    return _version(wanted)
+
+
+def newest_version(packages: Sequence[str], run: Run) -> str:
+    """What `install` would give now. Raises `InstallError`."""
+    apt = _Apt((settings.STATE_DIR / "apt").resolve(), run)
+    with turn(apt.root / "lock", run):
+        apt.update()
+        return _version(apt.find(packages))
+
+
+def _version(wanted: Sequence[Package]) -> str:
     if len(wanted) == 1:
         return wanted[0].version
     digest = hashlib.sha256("\n".join(sorted(package.file for package in wanted)).encode()).hexdigest()

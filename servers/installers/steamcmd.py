@@ -67,6 +67,21 @@ def install(game: Game, method: SteamcmdInstall, into: Path, former: Path | None
     return version
 
 
+def salvage(game: Game, folder: Path) -> None:
+    """Take back the files of a version that is given up, so that the next try need not download them again.
+
+    Not when it shares files with another version: into those nobody may write.
+    """
+    work = _root() / "work" / game.slug
+    paths = [folder, *folder.rglob("*")]
+    if work.exists() or any(path.is_file() and path.lstat().st_nlink > 1 for path in paths):
+        return
+    for path in paths:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+    folder.rename(work)
+
+
 def newest_build(method: SteamcmdInstall, run: Run) -> str:
     """The number of the build that an installation would give now. Raises `InstallError`."""
     root = _root()

@@ -37,6 +37,7 @@ from servers.services.power import record_start, restart_server, start_server, s
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sharing import share_server, transfer_server, unshare_server
 from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
+from servers.services.updates import record_newest, request_check, request_due_checks, set_auto_update
 from servers.services.uploads import (
     begin_upload,
     continue_upload,
@@ -99,12 +100,15 @@ __all__ = [
     "purge_servers",
     "record_host_report",
     "record_items",
+    "record_newest",
     "record_query",
     "record_samples",
     "record_start",
     "record_unit",
     "remove_from_stack",
+    "request_check",
     "request_cleaning",
+    "request_due_checks",
     "request_purge",
     "request_refreshes",
     "restart_server",
@@ -112,6 +116,7 @@ __all__ = [
     "reuse_version",
     "say",
     "send_command",
+    "set_auto_update",
     "set_following",
     "share_server",
     "start_server",

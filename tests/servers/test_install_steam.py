@@ -195,6 +195,20 @@ def test_an_update_fetches_what_changed_and_writes_nothing_into_the_version_befo
     )
 
 
+def test_a_version_that_is_given_up_need_not_be_downloaded_again(steam: Steam, tmp_path: Path) -> None:
+    game = games.get("left4dead2")
+    install(tmp_path / "first")
+    installers.give_up(game, tmp_path / "first")
+    assert not (tmp_path / "first").exists()
+    assert install(tmp_path / "again") == "1001"
+    assert steam.told("fetched") == ["data", "maps"]
+    os.link(tmp_path / "again" / "data", tmp_path / "another version's")
+    installers.give_up(game, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    install(tmp_path / "anew")
+    assert steam.told("fetched") == ["data", "maps"] * 2
+
+
 def test_files_of_another_platform_alone_are_refused(steam: Steam, tmp_path: Path) -> None:
     (steam.how / "no-linux").touch()
     steam.offer("1001", srcds_linux="MZ this is for Windows")
