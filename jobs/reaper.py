@@ -12,13 +12,13 @@ from datetime import timedelta
 from django.db import Error, connection, transaction
 from django.db.models.functions import Now
 
-from jobs import streams
+from jobs import retention, streams
 from jobs.locks import elect_reaper, job_is_held, resign_reaper
 from jobs.models import Job
 from jobs.transitions import READY, deliver, end, fail_follower
 
 EVERY = 5.0  # seconds between two rounds
-TRIM_EVERY = 60.0
+TRIM_EVERY, FORGET_EVERY = 60.0, 3600.0
 LOST_AFTER = timedelta(seconds=30)  # above lease.ALARM: by then the process that ran the job has ended itself
 BATCH = 100
 LOST = "The worker that ran this was killed. Try again."
@@ -31,13 +31,16 @@ log = logging.getLogger(__name__)
 
 def run_forever(stop: threading.Event) -> None:
     """A round every few seconds until `stop` is set; a database that is away is waited for."""
-    trimmed = 0.0
+    trimmed = forgot = 0.0
     while not stop.wait(EVERY):
         try:
             run_once()
             if time.monotonic() - trimmed > TRIM_EVERY:
                 trimmed = time.monotonic()
                 _elected(streams.trim)
+            if time.monotonic() - forgot > FORGET_EVERY:
+                forgot = time.monotonic()
+                _elected(retention.forget_jobs)
         except Error as error:
             log.warning("The reaper cannot work, trying again: %s", str(error).strip())
             connection.close()
