@@ -1,4 +1,4 @@
-"""The agent's slow duties: its heartbeat, and files that were kept long enough."""
+"""The agent's slow duties: its heartbeat, and files and rows that were kept long enough."""
 
 import os
 import platform
@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from django.conf import settings
+from django.core.management import call_command
 
 from servers import services
 from servers.agent.loop import Loop
@@ -33,6 +34,8 @@ class Housekeeping:
             self._next_clearing = time.monotonic() + CLEAR_EVERY
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
+            services.forget_events()
+            call_command("clearsessions")  # of people who signed in and did not come back
             services.request_cleaning(node=self.node)
             services.request_refreshes()
             self._next_purge = time.monotonic() + PURGE_EVERY

@@ -5,6 +5,7 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 """
 
 from servers.services.commands import ask_settings, hide_secrets, send_command
+from servers.services.common import forget_events
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.following import delete_blueprint, set_following
@@ -88,6 +89,7 @@ __all__ = [
     "finish_upload",
     "finish_version",
     "folder",
+    "forget_events",
     "forget_version",
     "give_up",
     "hide_secrets",

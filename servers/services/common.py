@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from jobs import events
 from jobs.models import Job
@@ -14,6 +16,8 @@ from servers.models import AuditEvent, Server
 
 if TYPE_CHECKING:
     from portal.models import User
+
+KEEP_EVENTS = timedelta(days=365)
 
 
 @contextmanager
@@ -33,6 +37,11 @@ def record(by: "User | None", server: Server, action: str, **detail: Any) -> Non
     """Note who did what, and tell every page that shows the server."""
     AuditEvent.objects.create(actor=by, server=server, action=action, detail={"name": server.name} | detail)
     events.publish(server.topic)
+
+
+def forget_events() -> int:
+    """Delete what was noted more than `KEEP_EVENTS` ago; returns how much."""
+    return AuditEvent.objects.filter(at__lt=timezone.now() - KEEP_EVENTS).delete()[0]
 
 
 def tell_users(*users: "int | User") -> None:
