@@ -18,6 +18,7 @@ from servers.games import SettingsError, UnknownGame
 logger = logging.getLogger(__name__)
 
 CONFLICTS = (refusals.NameTaken, refusals.CannotTransfer, refusals.CannotRestore, refusals.CommandRefused)
+ASKING = ("/command", "/players", "/kick", "/ban", "/say", "/level")  # paths whose answer comes from a game
 SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "description": "Why the request was refused (RFC 9457).",
@@ -40,9 +41,10 @@ SCHEMA: dict[str, Any] = {
 def responses(path: str, method: str, has_body: bool) -> dict[int, Any]:
     """The errors an operation may answer with, as OpenAPI describes them."""
     statuses = {401, 422, 429} | ({400, 413} if has_body else set()) | ({403, 404} if "{" in path else set())
-    statuses |= {409} if method != "get" else set()
+    asks_the_game = path.endswith(ASKING)
+    statuses |= {409} if method != "get" or asks_the_game else set()
     statuses |= {403} if path == "/api/v1/installations" else set()
-    statuses |= {504} if path.endswith("/command") else set()
+    statuses |= {504} if asks_the_game else set()
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)}
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection
 from django.utils import timezone
@@ -49,6 +50,13 @@ def spans(server: Server, chosen: Range, step: timedelta) -> list[Span]:
     with connection.cursor() as db:
         db.execute(_QUERY, [str(step), server.pk, timezone.now() - chosen.length])
         return [Span(*row) for row in db.fetchall()]
+
+
+def series(server: Server, chosen: Range) -> dict[str, list[Any]]:
+    """The points as a list for each figure, as charts want them; `at` in seconds."""
+    found = points(server, chosen)
+    figures = {name: [getattr(point, name) for point in found] for name in ("players", "map", "cpu", "memory")}
+    return figures | {"at": [int(point.at.timestamp()) for point in found]}
 
 
 def points(server: Server, chosen: Range) -> list[Span]:

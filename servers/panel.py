@@ -45,7 +45,7 @@ def players_part(request: HttpRequest, server: Server) -> HttpResponse:
 def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
     context = head_context(request, server) | {"players_topic": players_topic(server)}
     try:
-        return context | {"listed": services.list_players(server=server)}
+        return context | {"roll": services.call_roll(server=server)}
     except REFUSALS as error:
         return context | {"problem": str(error)}
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 from jobs.models import Job
 from jobs.pages import View, member, members_only
 from servers import access
-from servers.activity import RANGES, Range, points, spans
+from servers.activity import RANGES, Range, series, spans
 from servers.models import Right, Server
 from servers.shown import Shown, for_display, show, show_all
 
@@ -127,10 +127,7 @@ def activity(request: HttpRequest, server: Server) -> HttpResponse:
 @require_safe
 @server_page()
 def activity_data(request: HttpRequest, server: Server) -> HttpResponse:
-    """A list for each figure, one entry a point; `at` in seconds."""
-    found = points(server, _range(request)[1])
-    figures = {name: [getattr(point, name) for point in found] for name in ("players", "map", "cpu", "memory")}
-    return JsonResponse(figures | {"at": [int(point.at.timestamp()) for point in found]})
+    return JsonResponse(series(server, _range(request)[1]))
 
 
 def _range(request: HttpRequest) -> tuple[str, Range]:

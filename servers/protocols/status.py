@@ -15,6 +15,8 @@ LONGEST_LINE = 500
 # Of a name's quotes or blanks the last end it, since the columns after it can hold none.
 _SOURCE = re.compile(r'#\s*(?P<id>\d{1,9})(?:\s+\d{1,9})?\s+"(?P<name>.*)"\s+(?P<unique>\S+)(?P<rest>[^"]*)')
 _SOURCE_REST = re.compile(r"\s+(?P<connected>\d{1,4}(?::\d\d){1,2})\s+(?P<ping>\d{1,6})\s.*")
+# `players : 0 humans, 0 bots (4 max) (hibernating) (reserved 18600000a1b2c3d)`; no name can begin a line like that.
+_MARKS = re.compile(r"^players\s*: .*\((?P<awake>not )?hibernating\) \((?P<free>un)?reserved[^)]*\)", re.M)
 _QUAKE3 = re.compile(
     r"\s*(?P<id>\d{1,4})\s+-?\d{1,9}\s+(?P<ping>\d{1,6}|[A-Z]{4})\s(?P<name>.*\S)\s+(?P<from>\S+)\s+\d{1,9}\s*"
 )
@@ -30,6 +32,26 @@ class Listed:
     ping: int | None = None
     seconds: int | None = None
     bot: bool = False
+
+
+@dataclass(frozen=True)
+class Roll:
+    """All of the answer. `hibernating`: it rests until somebody joins. `reserved`: a lobby holds it, so that nobody
+    else gets in. Both are None where the game does not say so; of ours only Source does."""
+
+    players: tuple[Listed, ...]
+    hibernating: bool | None = None
+    reserved: bool | None = None
+
+
+def read_roll(kind: str, answer: str) -> Roll:
+    """By a definition's `actions.players`."""
+    marks = _MARKS.search(answer) if kind == "source" else None
+    return Roll(
+        players=read_players(kind, answer),
+        hibernating=not marks["awake"] if marks else None,
+        reserved=not marks["free"] if marks else None,
+    )
 
 
 def read_players(kind: str, answer: str) -> tuple[Listed, ...]:

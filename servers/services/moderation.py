@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from servers.errors import CommandRefused, PlayerGone
 from servers.games.syntax import RefusedError
 from servers.models import Server
-from servers.protocols.status import Listed, read_players
+from servers.protocols.status import Listed, Roll, read_roll
 from servers.services.commands import exchange, require_console
 from servers.services.common import record
 
@@ -20,12 +20,17 @@ STATUS = "status"
 LONGEST_MESSAGE = 120  # characters; Source's chat holds 127 bytes
 
 
-def list_players(*, server: Server) -> tuple[Listed, ...]:
+def call_roll(*, server: Server) -> Roll:
     """Who plays now, asked of the game. Blocks for up to five seconds. Raises as `send_command` does."""
     game = require_console(server)
     if not game.actions.players:
         raise CommandRefused(f"{game.name} does not say who plays in a way that a player could be picked by.")
-    return read_players(game.actions.players, exchange(server, STATUS, on_console=False))
+    return read_roll(game.actions.players, exchange(server, STATUS, on_console=False))
+
+
+def list_players(*, server: Server) -> tuple[Listed, ...]:
+    """The players of `call_roll`."""
+    return call_roll(server=server).players
 
 
 def kick_player(*, by: "User", server: Server, player: int, name: str) -> None:

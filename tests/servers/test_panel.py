@@ -10,6 +10,7 @@ from portal.models import User
 from servers import games, services
 from servers.errors import CommandRefused, PlayerGone
 from servers.models import AuditEvent, Right, Server
+from tests.api import Api
 from tests.gamedig import gamedig
 from tests.games_cache import SECRET, RunningGame, running
 from tests.stack import wait_for
@@ -171,3 +172,17 @@ def test_typing_is_helped_with_the_games_commands(client: Client, server: Server
     page = client.get(f"/servers/{server.name}/").content.decode()
     for command in games.get("practice").console.commands:
         assert f'<option value="{command}">' in page
+
+
+def test_the_api_lists_kicks_and_tells_too(live: Server, alice: User, somebody, game: RunningGame) -> None:
+    asks, path = Api(alice), f"/servers/{live.name}"
+    roll = asks("get", f"{path}/players").json()
+    assert somebody.id in {player["id"] for player in roll["players"]}
+    assert (roll["hibernating"], roll["reserved"]) == (False, False)
+    assert asks("post", f"{path}/players/{somebody.id}/kick", {"name": "not them"}).status_code == 409
+    assert asks("post", f"{path}/players/{somebody.id}/kick", {"name": somebody.name}).status_code == 204
+    assert asks("post", f"{path}/say", {"text": "from afar"}).status_code == 204
+    assert asks("post", f"{path}/level", {"map": "c2m1_highway"}).status_code == 204
+    wait_for(lambda: "Console: from afar" in game.output, what="the message")
+    assert asks("post", f"{path}/later", {"verb": "stop"}).status_code == 204
+    assert asks("delete", f"{path}/later").status_code == 204

@@ -1,9 +1,10 @@
 """What consoles answer to `status`: every player with the right number, and no name that passes for another."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from servers.protocols.status import Listed, read_players
+from servers.protocols.status import Listed, read_players, read_roll
 from servers.protocols.wire import TEXT
 
 L4D2 = """hostname: left4me
@@ -49,6 +50,23 @@ def test_teeworlds_players_have_numbers() -> None:
 def test_a_number_that_stands_there_twice_names_nobody() -> None:
     forged = L4D2 + '# 2 9 "Zoey" STEAM_1:0:9 00:01 1 0 active 1 192.0.2.9:1\n'
     assert [player.id for player in read_players("source", forged)] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("marks", "hibernating", "reserved"),
+    [
+        ("(not hibernating) (unreserved)", False, False),
+        ("(hibernating) (unreserved)", True, False),
+        ("(not hibernating) (reserved 18600000a1b2c3d)", False, True),
+        ("", None, None),
+    ],
+)
+def test_a_source_server_says_whether_it_rests_and_is_held_by_a_lobby(
+    marks: str, hibernating: bool | None, reserved: bool | None
+) -> None:
+    roll = read_roll("source", f"hostname: a (hibernating) (reserved)\nplayers : 0 humans, 0 bots (4 max) {marks}\n")
+    assert (roll.hibernating, roll.reserved) == (hibernating, reserved)
+    assert read_roll("quake3", OPENARENA).hibernating is None
 
 
 NAMES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), max_size=40)

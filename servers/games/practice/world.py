@@ -137,7 +137,8 @@ class World:
             f"hostname: {self.cvars['hostname']}",
             "version : practice (demonstration, no real game)",
             f"map     : {self.cvars['map']} at: 0 x, 0 y, 0 z",
-            f"players : {len(self.players)} humans, 0 bots ({self.max_players} max) (simulated)",
+            f"players : {len(self.players)} humans, 0 bots ({self.max_players} max) "
+            f"({'not ' if self.players else ''}hibernating) (unreserved)",
             "",
             "# userid name uniqueid connected ping loss state rate adr",
         ]
