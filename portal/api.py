@@ -17,6 +17,7 @@ from jobs.pages import member
 from portal import api_errors, tokens
 from portal.models import User
 from servers.api import router as servers_router
+from servers.api_panel import router as panel_router
 
 DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
 it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
@@ -91,6 +92,7 @@ api = Api(
 )
 api_errors.install(api)
 api.add_router("", servers_router)
+api.add_router("", panel_router)
 api.add_router("", jobs_router)
 
 

@@ -5,7 +5,6 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 """
 
 from servers.services.commands import ask_settings, hide_secrets, send_command
-from servers.services.common import forget_events
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.following import delete_blueprint, set_following
@@ -32,7 +31,7 @@ from servers.services.layers import (
     request_refreshes,
     write_layer_file,
 )
-from servers.services.moderation import ban_player, change_level, kick_player, list_players, say
+from servers.services.moderation import ban_player, call_roll, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_host_report, record_query, record_unit
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.samples import clear_samples, record_samples
@@ -64,6 +63,7 @@ __all__ = [
     "begin_build",
     "begin_upload",
     "build_layer",
+    "call_roll",
     "cancel_waiting",
     "carry_out",
     "change_layer",
@@ -89,7 +89,6 @@ __all__ = [
     "finish_upload",
     "finish_version",
     "folder",
-    "forget_events",
     "forget_version",
     "give_up",
     "hide_secrets",
