@@ -14,6 +14,7 @@ from jobs.models import Stream
 from servers.audit_models import AuditEvent
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
 from servers.panel_models import Pending, Sample
+from servers.update_models import UpdateCheck
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -121,23 +122,6 @@ class Installation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.game} {self.version}"
-
-
-class UpdateCheck(models.Model):
-    """What is known of newer versions of a game than a node has."""
-
-    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="update_checks")
-    game = models.SlugField(max_length=63)
-    newest = models.CharField(max_length=100, blank=True, help_text="The version that an installation would give.")
-    checked_at = models.DateTimeField(null=True, editable=False, help_text="When that was found out.")
-    asked_at = models.DateTimeField(null=True, editable=False, help_text="When it was last tried to find out.")
-    auto_update = models.BooleanField(default=False, help_text="Install a newer version as soon as it is found.")
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["node", "game"], name="update_check_once")]
-
-    def __str__(self) -> str:
-        return f"{self.game} on {self.node}"
 
 
 class Blueprint(models.Model):
