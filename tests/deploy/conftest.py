@@ -24,7 +24,7 @@ def pristine(suite: str) -> Iterator[Host]:
         host.sh(
             "apt-get install -y --no-install-recommends fuse3 fuse-overlayfs polkitd acl"
             " && echo user_allow_other >> /etc/fuse.conf",
-            timeout=180,
+            timeout=600,
         )
         yield host
 

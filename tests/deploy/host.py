@@ -118,7 +118,7 @@ class Host:
     def __enter__(self) -> Self:
         try:
             source = cached_root(self.suite)
-            subprocess.run(["cp", "-a", "--reflink=auto", source, self.root], check=True, timeout=120)
+            subprocess.run(["cp", "-a", "--reflink=auto", source, self.root], check=True, timeout=600)
             # A user manager's end can go unnoticed in a nested cgroup tree and hold up every reload for minutes.
             (self.root / "etc/systemd/system/user@.service").symlink_to("/dev/null")
             self.boot()

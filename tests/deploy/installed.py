@@ -28,7 +28,7 @@ class Installed:
 
     def install(self, *options: str) -> str:
         """Run the installer; returns what it printed."""
-        done = self.host.sh(f"{PIP} {INSTALLER} --site {self.site} {' '.join(options)}", timeout=400)
+        done = self.host.sh(f"{PIP} {INSTALLER} --site {self.site} {' '.join(options)}", timeout=900)
         if found := re.search(r"password (\S+) \(shown this once", done.stdout):
             self.password = found[1]
         self._offer_packages()

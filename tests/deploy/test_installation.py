@@ -121,7 +121,7 @@ def test_an_upgrade_leaves_games_running_and_keeps_a_backup(portal: Installed) -
     name = portal.make("veteran")
     before = portal.main_pid(name)
     folder = new_version(portal, "echo '# newer' >> portal/settings.py")
-    said = portal.host.sh(f"{PIP} {folder}/deploy/upgrade.sh", timeout=300).stdout
+    said = portal.host.sh(f"{PIP} {folder}/deploy/upgrade.sh", timeout=600).stdout
     assert "backing up the database" in said
     assert portal.main_pid(name) == before
     assert portal.host.sh("tail -1 /opt/left4me/current/portal/settings.py").stdout == "# newer\n"
@@ -134,7 +134,7 @@ def test_an_upgrade_that_fails_is_undone(portal: Installed) -> None:
     before = portal.host.sh("readlink /opt/left4me/current").stdout
     broken = "sed -i '1i raise SystemExit(3)' servers/management/commands/agent.py"
     folder = new_version(portal, broken)
-    done = portal.host.sh(f"{PIP} {folder}/deploy/upgrade.sh", timeout=300, check=False)
+    done = portal.host.sh(f"{PIP} {folder}/deploy/upgrade.sh", timeout=600, check=False)
     assert done.returncode == 1
     assert "was undone" in done.stderr
     assert portal.host.sh("readlink /opt/left4me/current").stdout == before
@@ -152,7 +152,7 @@ def test_the_last_uninstalling_keeps_data_until_it_is_purged(portal12: Installed
         == ""
     )
     assert host.sh("cat /etc/left4me/left4me.env; ls /var/lib/left4me/runtime").stdout
-    host.sh(f"{PIP} {INSTALLER} --site {portal12.site}", timeout=300)
+    host.sh(f"{PIP} {INSTALLER} --site {portal12.site}", timeout=600)
     assert portal12.api("GET", "/blueprints")["items"], "the token is still good: the database was kept"
     host.sh("/mnt/checkout/deploy/uninstall.sh --purge", timeout=120)
     assert host.sh("ls -d /etc/left4me /var/lib/left4me; id left4me", check=False).stdout == ""
