@@ -179,7 +179,8 @@ class Shown:
 def for_display(servers: ServerQuerySet, user: "User") -> ServerQuerySet:
     """`servers` with all that their display reads."""
     mine = Prefetch("memberships", Membership.objects.filter(user=user))
-    return servers.select_related("node", "owner", "installation", "pending", "blueprint").prefetch_related("ports", mine)
+    joined = servers.select_related("node", "owner", "installation", "pending", "blueprint")
+    return joined.prefetch_related("ports", mine)
 
 
 def show_all(servers: Iterable[Server], user: "User") -> list[Shown]:
