@@ -4,13 +4,14 @@ import grp
 import os
 import pwd
 from collections.abc import Iterator
+from pathlib import Path
 
 from django.conf import settings
 
 from servers.doctor.check import PORTAL_USER, Check, State, as_portal, is_root, verdict
 from servers.doctor.units import PROBE
 from servers.runtime.bus import Bus, Refused
-from servers.runtime.journal import Journal, JournalError
+from servers.runtime.journal import NAMESPACE, Journal, JournalError
 
 # Units that do not exist: where polkit errs, the call still does nothing.
 ALLOWED = f"left4me-server@{PROBE.replace('_', '-')}.service"
@@ -61,11 +62,15 @@ def _refused_property(bus: Bus) -> bool:
 
 
 def _journal() -> Check:
+    """libsystemd passes over folders that it may not read, so the folder is tried as well."""
     try:
+        [folder] = Path("/var/log/journal").glob(f"*.{NAMESPACE}")
         with as_portal(grp.getgrnam("left4me-journal").gr_gid):
+            os.listdir(folder)
             Journal().tail(ALLOWED, 1, since=0)
-    except (JournalError, KeyError) as error:
-        return Check("journal", State.FAIL, f"{error} Run: systemd-tmpfiles --create left4me.conf")
+    except (JournalError, OSError, KeyError, ValueError) as error:
+        mend = "Run: systemd-tmpfiles --create left4me.conf"
+        return Check("journal", State.FAIL, f"the games' lines cannot be read: {error}. {mend}")
     return Check("journal", State.OK, "the agent reads the games' lines.")
 
 
