@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+from django.db import close_old_connections
+
 from jobs import streams
 from servers import games, rcon
 from servers.errors import CommandFailed, CommandRefused
@@ -45,6 +47,7 @@ def exchange(server: Server, command: str, *, on_console: bool = True) -> str:
     ports = {port.name: port.number for port in server.ports.all()}
     if on_console:
         show_on_console(server, f"> {command}")
+    close_old_connections()  # nobody else shall wait for the pool's connection while this waits for a game
     try:
         answer = asyncio.run(rcon.command(game, server.node.query_host, ports, secret, command, timeout=TIMEOUT))
     except rcon.RconError as error:
