@@ -18,6 +18,7 @@ from portal import api_errors, tokens
 from portal.models import User
 from servers.api import router as servers_router
 from servers.api_panel import router as panel_router
+from servers.layer_api import router as layers_router
 
 DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
 it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
@@ -26,6 +27,7 @@ TAGS = {
     "servers": "Your game servers, and those shared with you.",
     "members": "Who else may do what with a server.",
     "games": "What servers can be created from.",
+    "layers": "Files that go over a game's own, and the stacks of servers.",
     "jobs": "Work in progress and done.",
     "streams": "Numbered lines: logs of jobs and consoles of servers.",
     "me": "Whose token this is.",
@@ -93,6 +95,7 @@ api = Api(
 api_errors.install(api)
 api.add_router("", servers_router)
 api.add_router("", panel_router)
+api.add_router("", layers_router)
 api.add_router("", jobs_router)
 
 

@@ -92,6 +92,12 @@ def may_change_layer(user: "User | AnonymousUser", layer: Layer) -> bool:
     return may_enter(user) and (user.is_staff or layer.owner_id == user.pk)
 
 
+def require_layer_change(user: "User | AnonymousUser", layer: Layer) -> None:
+    """Raise `PermissionDenied` unless `user` may change the layer, which they were shown already."""
+    if not may_change_layer(user, layer):
+        raise PermissionDenied(f"Only its owner or a moderator may change {layer.name}.")
+
+
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 
@@ -102,13 +108,13 @@ class FeedPolicy:
 
     @staticmethod
     def may_view_streams(asked: Collection[tuple[Any, int]]) -> dict[tuple[int, int], bool | None]:
-        """The same for many (user, stream) in six queries, by (user's key, stream)."""
+        """The same for many (user, stream) in four queries, two more for jobs of layers, by (user's key, stream)."""
         streams = {stream for _, stream in asked}
         consoles = {server.console_id: server for server in Server.objects.filter(console__in=streams)}
         jobs = {job.stream_id: job for job in Job.objects.filter(stream__in=streams)}
         subjects = Server.objects.in_bulk({number for job in jobs.values() if (number := _server_of(job))})
         layers = Layer.objects.prefetch_related("shared_with").in_bulk(
-            {_number_of("layer", job) for job in jobs.values()}
+            {number for job in jobs.values() if (number := _number_of("layer", job))}
         )
         given = _given({user.pk for user, _ in asked if user.pk}, {*subjects, *(s.pk for s in consoles.values())})
 

@@ -5,7 +5,6 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
@@ -48,8 +47,8 @@ def layer_page(*, change: bool = False) -> Callable[[View], View]:
             layer = usable.filter(slug=slug).first()
             if layer is None:
                 raise Http404("There is no such layer.")
-            if change and not access.may_change_layer(request.user, layer):
-                raise PermissionDenied(f"Only its owner or a moderator may change {layer.name}.")
+            if change:
+                access.require_layer_change(member(request), layer)
             return view(request, layer, **kwargs)
 
         return inner

@@ -60,7 +60,11 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
     names = {entry.layer.build_id: entry.layer.name for entry in entries}
     analysis = stack.analyse(builds) if builds else None
     conflicts = [
-        {"path": conflict.path, "sources": [(names[build], addon) for build, addon in conflict.sources]}
+        {
+            "path": conflict.path,
+            "sources": [(names[build], addon) for build, addon in conflict.sources],
+            "in_addons": any(addon for _, addon in conflict.sources),
+        }
         for conflict in (analysis.conflicts if analysis else ())
     ]
     known = {entry.layer_id for entry in entries}

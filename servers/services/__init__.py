@@ -5,6 +5,7 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 """
 
 from servers.services.commands import ask_settings, hide_secrets, send_command
+from servers.services.common import forget_events
 from servers.services.creation import clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.following import delete_blueprint, set_following
@@ -36,7 +37,7 @@ from servers.services.observing import beat, record_host_report, record_query, r
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sharing import share_server, transfer_server, unshare_server
-from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack
+from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack, replace_stack
 from servers.services.updates import record_newest, request_check, request_due_checks, set_auto_update
 from servers.services.uploads import (
     begin_upload,
@@ -89,6 +90,7 @@ __all__ = [
     "finish_upload",
     "finish_version",
     "folder",
+    "forget_events",
     "forget_version",
     "give_up",
     "hide_secrets",
@@ -107,6 +109,7 @@ __all__ = [
     "record_start",
     "record_unit",
     "remove_from_stack",
+    "replace_stack",
     "request_check",
     "request_cleaning",
     "request_due_checks",

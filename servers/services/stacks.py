@@ -1,6 +1,6 @@
 """The ordered layers of a server or a blueprint. Uppermost first: position 0 wins over what is below it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -46,6 +46,19 @@ def move_in_stack(*, by: "User", holder: "Holder", layer: int, to: int) -> None:
             raise LayerInvalid("That layer was taken off the stack meanwhile.")
         order.remove(layer)
         order.insert(to, layer)
+
+
+def replace_stack(*, by: "User", holder: "Holder", layers: Sequence[Layer]) -> None:
+    """Make exactly these the stack, uppermost first. Raises as `add_to_stack` does."""
+    if len(layers) > MOST:
+        raise LayerInvalid(f"A stack holds {MOST} layers at most.")
+    if stranger := next((layer for layer in layers if layer.game != holder.game), None):
+        raise LayerInvalid(f"{stranger.name} is for another game. Choose a layer for this one.")
+    numbers = [layer.pk for layer in layers]
+    with _order(by, holder, "set the layers") as order:
+        if len(Layer.objects.select_for_update(no_key=True).filter(pk__in=numbers)) != len(set(numbers)):
+            raise LayerInvalid("One of the layers was deleted meanwhile.")
+        order[:] = dict.fromkeys(numbers)
 
 
 def copy_stack(*, source: "Holder", server: Server) -> None:

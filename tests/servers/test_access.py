@@ -9,7 +9,7 @@ from django.utils import timezone
 from jobs.models import Job, Stream
 from servers import access
 from servers.access import FeedPolicy
-from servers.models import Membership, Right, Server
+from servers.models import Layer, Membership, Right, Server
 
 EVERYTHING = frozenset(Right)
 
@@ -143,8 +143,8 @@ def test_everybody_hears_their_own_topics_only(server, alice, bob, charlie, mod,
     assert not FeedPolicy.topics(AnonymousUser())
 
 
-def test_topics_cost_three_queries(server, alice, django_assert_num_queries):
-    with django_assert_num_queries(3):
+def test_topics_cost_four_queries(server, alice, django_assert_num_queries):
+    with django_assert_num_queries(4):
         FeedPolicy.topics(alice)
 
 
@@ -171,6 +171,16 @@ def test_many_streams_are_decided_in_four_queries(server, alice, bob, charlie, m
         [False, None, False, False],
         [True, None, True, True],
     ]
+
+
+def test_jobs_of_layers_are_decided_in_two_queries_more(alice, bob, charlie, mod, django_assert_num_queries):
+    layer = Layer.objects.create(slug="a", name="A", game="practice", kind="files", owner=alice, visibility="shared")
+    layer.shared_with.add(bob)
+    stream = make_job(layer.topic).stream_id
+    users = [alice, bob, charlie, mod]
+    with django_assert_num_queries(4):
+        verdicts = FeedPolicy.may_view_streams([(user, stream) for user in users])
+    assert [verdicts[user.pk, stream] for user in users] == [True, True, False, True]
 
 
 def test_a_job_leads_to_its_server_while_there_is_one(server):

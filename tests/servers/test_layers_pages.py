@@ -191,6 +191,19 @@ def test_a_file_that_two_supply_is_told_uppermost_first(client: Client, alice: U
     assert "supply it" not in page(client, f"/servers/{server.name}/layers/")
 
 
+def test_a_file_inside_two_add_ons_is_told_with_the_add_ons(client: Client, alice: User, server: Server) -> None:
+    for number, name in enumerate(("Lower", "Upper")):
+        made = layer(alice, name, number=number)
+        made.build.files.all().delete()
+        for path in ("scripts/a.nut", f"scripts/only-{number}.nut"):
+            LayerFile.objects.create(build=made.build, path=path, addon=f"addons/{number}.vpk", size_bytes=1)
+        services.add_to_stack(by=alice, holder=server, layer=made)
+    client.force_login(alice)
+    shown = page(client, f"/servers/{server.name}/layers/")
+    assert "2 supply it: Upper (addons/1.vpk), Lower (addons/0.vpk). The game takes it from" in shown
+    assert "only-1" not in shown
+
+
 def test_pages_cost_few_queries_however_many_layers(client: Client, alice: User, server: Server) -> None:
     for number in range(90):
         StackEntry.objects.create(layer=layer(alice, f"L{number}", number=number), server=server, position=number)

@@ -5,7 +5,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from jobs.models import Job, Stream
@@ -15,7 +17,8 @@ from portal.models import User
 from servers import games, services
 from servers.layers import fetching, workshop
 from servers.layers.build import build
-from servers.models import Layer
+from servers.models import Blueprint, Layer, Node
+from tests.servers.addons import campaign
 from tests.servers.steam import Steam
 
 DETAILS = "/ISteamRemoteStorage/GetPublishedFileDetails/v1/"
@@ -183,3 +186,25 @@ def test_a_game_without_workshop_takes_no_such_layer(steam: Steam, run: Run, ali
     layer = Layer.objects.create(slug="a", name="A", game="openarena", kind="workshop", owner=alice)
     with pytest.raises(JobError, match="takes no add-ons from the Steam Workshop"):
         build(run, layer, "")
+
+
+def test_pages_of_300_items_cost_few_queries(steam: Steam, run: Run, client: Client, alice: User, node: Node) -> None:
+    for number in range(1, 301):
+        steam.item(str(number), f"Item {number}", campaign(f"c{number}", f"Item {number}", f"m{number}", shared=b"x"))
+    steam.collections = {"1000": [(str(number), 0) for number in range(1, 301)]}
+    layer = Layer.objects.create(
+        slug="all", name="All", game="left4dead2", kind="workshop", owner=alice, source={"ids": ["1000"]}
+    )
+    build(run, layer, "")
+    blueprint = Blueprint.objects.create(slug="coop", name="Co-op", game="left4dead2")
+    server = services.create_server(by=alice, name="coop", blueprint=blueprint)
+    services.add_to_stack(by=alice, holder=server, layer=layer)
+    client.force_login(alice)
+    for path in ("/layers/", "/layers/all/", "/servers/coop/layers/", "/servers/coop/"):
+        assert client.get(path).status_code == 200  # what a stack's builds do to each other is computed once
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(path).status_code == 200
+        assert len(queries) <= 12, [query["sql"] for query in queries]
+    shown = client.get("/servers/coop/layers/").content.decode()
+    assert "300 supply it" in shown
+    assert shown.count("<td>Item ") == 300
