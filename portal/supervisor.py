@@ -57,7 +57,7 @@ class Child:
             return
         now = time.monotonic()
         if not self.restart_at:
-            self.failures = 0 if now - self.started > 60 else self.failures + 1
+            self.failures = 1 if now - self.started > 60 else self.failures + 1
             delay = RESTART_DELAYS[min(self.failures, len(RESTART_DELAYS)) - 1]
             self.restart_at = now + delay
             say("demo", f"{self.name} ended with status {self.process.returncode}; starting it again in {delay} s")
