@@ -1,0 +1,95 @@
+"""Layers in a browser: an add-on uploaded over a lost connection; a stack ordered by drag and by keyboard."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from portal.models import User
+from servers import services
+from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server, Upload
+from tests.browser.conftest import serious_problems
+from tests.servers.addons import campaign
+from tests.stack import Stack
+
+pytestmark = pytest.mark.browser
+OpenPage = Callable[..., Page]
+
+
+@pytest.fixture
+def coop(transactional_db: None, alice: User) -> Server:
+    """Alice's Left 4 Dead 2 server with three layers, of which two supply one file."""
+    blueprint = Blueprint.objects.create(slug="coop", name="Co-op", game="left4dead2")
+    server = services.create_server(by=alice, name="coop", blueprint=blueprint)
+    for number, name in enumerate(("One", "Two", "Three")):
+        layer = Layer.objects.create(slug=name.lower(), name=name, game="left4dead2", kind="files", owner=alice)
+        layer.build = LayerBuild.objects.create(layer=layer, digest=f"{number:064d}", size_bytes=1, file_count=1)
+        layer.save()
+        LayerFile.objects.create(build=layer.build, path=f"left4dead2/cfg/{number // 2}.cfg", size_bytes=1)
+        services.add_to_stack(by=alice, holder=server, layer=layer)
+    return server
+
+
+def order(page: Page) -> list[str]:
+    return page.locator("#stack .ordered li a").all_inner_texts()
+
+
+def test_an_add_on_is_uploaded_over_a_lost_connection_and_becomes_a_layer(
+    portal: Stack, open_page: OpenPage, alice: User, tmp_path: Path
+) -> None:
+    data = campaign("deadline", "Dead Line", "dl_m1", scripts__a_nut=os.urandom(20 << 20))
+    (tmp_path / "Dead Line.vpk").write_bytes(data)
+    page = open_page(portal.start_web(), alice)
+    portal.start("cluster")
+    failures = [0]
+
+    def lose_some(route: Route) -> None:
+        failures[0] += 1
+        if failures[0] == 2:
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/uploads/*/?offset=*", lose_some)
+    page.goto("/new-layer/?game=left4dead2")
+    page.set_input_files("#upload-file", tmp_path / "Dead Line.vpk")
+    expect(page.locator("#upload-status")).to_have_text("Dead Line.vpk is here.", timeout=60_000)
+    assert failures[0] == 4, "three pieces, of which one was sent again"
+    assert page.input_value("#id_name") == "Dead Line"
+    page.get_by_role("button", name="Make layer").click()
+    expect(page.locator(".server-head .state")).to_have_text("Ready", timeout=60_000)
+    expect(page.locator("main")).to_contain_text("Dead Line")
+    expect(page.locator("main")).to_contain_text("dl_m1")
+    assert not Upload.objects.exists()
+
+
+def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(
+    site: str, coop: Server, open_page: OpenPage, alice: User
+) -> None:
+    page = open_page(site, alice)
+    page.goto("/servers/coop/layers/")
+    assert order(page) == ["Three", "Two", "One"]
+    expect(page.locator("#stack")).to_contain_text("2 supply it: Two, One. The upper one wins.")
+    page.locator(f"#up-{Layer.objects.get(name='One').pk}").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#stack")).to_contain_text("2 supply it: One, Two. The upper one wins.")
+    assert order(page) == ["Three", "One", "Two"]
+    entries = page.locator("#stack .ordered li")
+    with page.expect_response("**/move/"):
+        entries.nth(0).locator(".grip").drag_to(entries.nth(2))
+    page.reload()
+    assert order(page)[0] == "One"
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_pages_of_layers_are_open_to_everybody(
+    site: str, coop: Server, open_page: OpenPage, alice: User, scheme: str, width: int
+) -> None:
+    page = open_page(site, alice, color_scheme=scheme, viewport={"width": width, "height": 800})
+    pages = ["/layers/", "/layers/one/", "/layers/one/file/", "/servers/coop/layers/"]
+    for path in [*pages, *(f"/new-layer/?kind={kind}" for kind in ("archive", "workshop", "files"))]:
+        page.goto(path)
+        assert serious_problems(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
