@@ -156,6 +156,20 @@ def test_lost_live_updates_are_told_and_made_up_for(
     expect(page.locator(".log-row", has_text="before")).to_have_count(1)
 
 
+def test_an_answer_to_a_press_ends_the_wait_for_the_connection(
+    stack: Stack, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(stack.start_web(), alice)
+    page.clock.install()
+    page.goto(f"/servers/{server.name}/")
+    stack.kill("web")
+    expect(page.locator("#connection")).to_be_visible()
+    page.clock.pause_at(page.evaluate("Date.now() + 100"))  # from here on no attempt is made by the clock
+    stack.start_web(port=stack.port)
+    page.get_by_role("button", name=f"Start {server.name}", exact=True).click()
+    expect(page.locator("#connection")).to_be_hidden()
+
+
 def test_a_refused_socket_says_why_and_is_not_asked_for_in_a_hurry(
     stack: Stack, open_page: OpenPage, alice: User, server: Server
 ) -> None:

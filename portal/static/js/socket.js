@@ -33,6 +33,8 @@ export function connect({ path, onOpen, onMessage, onClose }) {
     if (!ended && socket.readyState === WebSocket.CLOSED && timer) open();
   };
   addEventListener("online", hurry);
+  // An answer to a press says that the portal is back.
+  document.addEventListener("htmx:afterOnLoad", hurry);
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && hurry());
   // A page kept by the browser for its Back button comes back with its sockets closed.
   addEventListener("pageshow", (event) => event.persisted && hurry());
