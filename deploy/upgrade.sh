@@ -15,6 +15,13 @@ BACKUP=$BACKUPS/$(date +%Y%m%d-%H%M%S)-$(basename "$OLD").dump
 [[ $OLD != "$NEW" ]] || { say "this is release $(basename "$NEW"), which runs already" && exit; }
 build_release "$(basename "$NEW")"
 
+not_begun() {
+    trap - ERR
+    restart_portal
+    fail "The upgrade was not begun: see above. Nothing was changed."
+}
+[[ $DRY_RUN ]] || trap not_begun ERR
+
 say "stopping web, worker and agent; requests wait, games run on"
 run systemctl stop "${PORTAL_UNITS[@]}"
 say "backing up the database to $BACKUP"
