@@ -97,10 +97,7 @@ def cancel(*, job: Job, by: "User | None" = None) -> bool:
 
 
 def retry(*, job: Job, by: "User | None" = None) -> Job:
-    """The same again as a new job, or the one that already waits. What it follows is retried first, where it has to be.
-
-    Raises `NotRetryable`.
-    """
+    """The same again, after what it follows where that did not succeed; or what waits already. Raises `NotRetryable`."""
     current = Job.objects.get(pk=job.pk)
     if current.is_active:
         raise NotRetryable("This job has not ended yet. Wait for it, or cancel it first.")
