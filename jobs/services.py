@@ -97,7 +97,7 @@ def cancel(*, job: Job, by: "User | None" = None) -> bool:
 
 
 def retry(*, job: Job, by: "User | None" = None) -> Job:
-    """The same again, after what it follows where that did not succeed; or what waits already. Raises `NotRetryable`."""
+    """The same again, after what it follows where that failed; or what waits already. Raises `NotRetryable`."""
     current = Job.objects.get(pk=job.pk)
     if current.is_active:
         raise NotRetryable("This job has not ended yet. Wait for it, or cancel it first.")
