@@ -140,7 +140,10 @@ def test_text_that_looks_like_a_placeholder_is_not_substituted(value: str) -> No
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        ('say "hi"', "Server name may not hold \" (column 5): the game's config files give it a meaning. Leave it out."),
+        (
+            'say "hi"',
+            "Server name may not hold \" (column 5): the game's config files give it a meaning. Leave it out.",
+        ),
         ("a; quit", "Server name may not hold ; (column 2): the game's config files give it a meaning. Leave it out."),
         ("a\\b", "Server name may not hold \\ (column 2): the game's config files give it a meaning. Leave it out."),
         ("a\nquit", "Server name may not hold line breaks or invisible characters (column 2). Use one line."),
