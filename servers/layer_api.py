@@ -38,7 +38,7 @@ class LayerOut(Schema):
 class Stack(Schema):
     """Layers by slug, uppermost first."""
 
-    layers: list[Annotated[str, Field(max_length=63)]] = Field(max_length=100)
+    layers: list[Annotated[str, Field(max_length=63, pattern=r"^[-a-zA-Z0-9_]+$")]] = Field(max_length=100)
 
 
 @router.get("/layers", response=Page[LayerOut], tags=["layers"], summary="List layers")
@@ -76,8 +76,8 @@ def set_stack(request: HttpRequest, name: Name, given: Stack) -> dict[str, list[
     usable = Layer.objects.usable_by(member(request)).filter(slug__in=given.layers)
     kept = Layer.objects.filter(slug__in=given.layers, entries__server=server)
     known = {layer.slug: layer for layer in [*usable, *kept]}
-    if missing := next((slug for slug in given.layers if slug not in known), None):
-        raise FieldError("layers", f"There is no layer {missing}. `GET /layers` lists them.")
+    if (missing := next((slug for slug in given.layers if slug not in known), None)) is not None:
+        raise FieldError("layers", f"There is no layer “{missing}”. `GET /layers` lists them.")
     services.replace_stack(by=member(request), holder=server, layers=[known[slug] for slug in given.layers])
     return read_stack(request, name)
 

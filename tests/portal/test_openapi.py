@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from portal.models import User
 from portal.tokens import create_token
 from servers import services
-from servers.models import Membership, Right, Server
+from servers.models import Layer, Membership, Right, Server
 
 schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
 
@@ -40,7 +40,8 @@ def there(server: Server, bob: User, share: Callable[..., Membership]) -> dict[s
     """Path parameters that lead somewhere."""
     share(bob, Right.POWER)
     job = services.start_server(by=server.owner, server=server)
-    return {"name": server.name, "username": bob.username, "id": job.pk}
+    layer = Layer.objects.create(slug="motd", name="Motd", game="practice", kind="files", owner=server.owner)
+    return {"name": server.name, "slug": layer.slug, "username": bob.username, "id": job.pk, "number": 3}
 
 
 def check(case: schemathesis.Case, token: str, *but: Any) -> None:
