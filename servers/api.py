@@ -114,8 +114,7 @@ def read_server(request: HttpRequest, name: Name) -> Server:
 def change_server(request: HttpRequest, name: Name, change: ServerChange) -> Server:
     """They hold from the next start."""
     server = server_for(request, name, Right.SETTINGS)
-    values = {key: value for key, value in (server.chosen | change.settings).items() if value is not None}
-    services.update_settings(by=member(request), server=server, settings=values)
+    services.change_settings(by=member(request), server=server, changes=change.settings)
     return server_for(request, name)
 
 

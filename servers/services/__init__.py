@@ -6,7 +6,7 @@ already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsEr
 
 from servers.services.commands import ask_settings, hide_secrets, send_command
 from servers.services.common import forget_events
-from servers.services.creation import clone_server, create_server, update_settings
+from servers.services.creation import change_settings, clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
 from servers.services.following import delete_blueprint, set_following
 from servers.services.installations import (
@@ -69,6 +69,7 @@ __all__ = [
     "carry_out",
     "change_layer",
     "change_level",
+    "change_settings",
     "change_source",
     "clean_up_game",
     "clean_up_lost_builds",

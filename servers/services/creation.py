@@ -89,6 +89,13 @@ def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) 
     return fresh
 
 
+def change_settings(*, by: "User", server: Server, changes: Mapping[str, Any]) -> Server:
+    """Change only the settings given; None takes a choice back. Raises as `update_settings` does."""
+    with locked(server) as fresh:  # two at once must not undo each other
+        values = {key: value for key, value in (fresh.chosen | dict(changes)).items() if value is not None}
+        return update_settings(by=by, server=fresh, settings=values)
+
+
 def _make(
     *,
     by: "User",
