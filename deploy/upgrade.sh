@@ -17,7 +17,8 @@ build_release "$(basename "$NEW")"
 
 not_begun() {
     trap - ERR
-    restart_portal
+    rm -f "$BACKUP"
+    systemctl start "${PORTAL_UNITS[@]}"
     fail "The upgrade was not begun: see above. Nothing was changed."
 }
 [[ $DRY_RUN ]] || trap not_begun ERR
