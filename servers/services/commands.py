@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from jobs import streams
 from servers import games, rcon
@@ -44,12 +44,13 @@ def exchange(server: Server, command: str, *, on_console: bool = True) -> str:
     """Send one line, known to be sound, and return the answer without the server's secrets. Raises `CommandFailed`."""
     game = games.get(server.game)
     secret = server.secrets.get(game.console.secret, "") if game.console else ""
-    ports = {port.name: port.number for port in server.ports.all()}
+    ports, host = {port.name: port.number for port in server.ports.all()}, server.node.query_host
     if on_console:
         show_on_console(server, f"> {command}")
-    close_old_connections()  # nobody else shall wait for the pool's connection while this waits for a game
+    if not connection.in_atomic_block:
+        close_old_connections()  # nobody else shall wait for the pool's connection while this waits for a game
     try:
-        answer = asyncio.run(rcon.command(game, server.node.query_host, ports, secret, command, timeout=TIMEOUT))
+        answer = asyncio.run(rcon.command(game, host, ports, secret, command, timeout=TIMEOUT))
     except rcon.RconError as error:
         if on_console:
             show_on_console(server, f"! {error}")
