@@ -39,15 +39,25 @@ def players(request: HttpRequest, server: Server) -> HttpResponse:
 @require_safe
 @server_page(Right.RCON)
 def players_part(request: HttpRequest, server: Server) -> HttpResponse:
+    """The list alone. Once the server has stopped nothing of the page holds: the browser is told to load it again."""
+    if not _is_running(server):
+        return HttpResponse(headers={"HX-Refresh": "true"})
     return render(request, "servers/_players.html", players_context(request, server))
 
 
 def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
-    context = head_context(request, server) | {"players_topic": players_topic(server)}
+    context = head_context(request, server)
+    if not _is_running(server):
+        return context
+    context |= {"is_running": True, "players_topic": players_topic(server)}
     try:
         return context | {"roll": services.call_roll(server=server)}
     except REFUSALS as error:
         return context | {"problem": str(error)}
+
+
+def _is_running(server: Server) -> bool:
+    return server.unit == Server.Unit.RUNNING and not server.deleted_at
 
 
 @require_POST

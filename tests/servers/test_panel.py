@@ -119,7 +119,12 @@ def test_the_page_lists_players_and_its_buttons_act(client: Client, live: Server
 
 def test_a_stopped_server_says_so(client: Client, server: Server, alice: User) -> None:
     client.force_login(alice)
-    assert "is not running" in client.get(f"/servers/{server.name}/players/").content.decode()
+    page = client.get(f"/servers/{server.name}/players/").content.decode()
+    assert "is not running. This page shows its players while it runs." in page
+    assert 'action="/servers/alices-practice/say/"' not in page
+    assert 'action="/servers/alices-practice/level/"' not in page
+    part = client.get(f"/servers/{server.name}/parts/players/")
+    assert part.headers["HX-Refresh"] == "true"
 
 
 def test_the_password_is_in_no_page_no_line_and_no_audit(client: Client, live: Server, alice: User, somebody) -> None:
