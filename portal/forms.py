@@ -28,6 +28,10 @@ class InvitationForm(UserCreationForm):  # type: ignore[type-arg]
         model = User
         fields = ("username",)
 
+    def validate_password_for_user(self, user: User, **kwargs: Any) -> None:
+        """Say what is wrong with a password where it was chosen, not where it was typed again."""
+        super().validate_password_for_user(user, password_field_name="password1")  # type: ignore[misc]
+
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """What a member calls a new token."""

@@ -1,5 +1,6 @@
 """Invitations: one link, one account, decided by the database."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -85,8 +86,8 @@ def test_an_invitation_is_valid_for_a_month_at_most(mod: User, days: int) -> Non
         ({"username": "alice"}, "username", "That name is taken. Choose another."),
         ({"username": "two words"}, "username", "Use 2 to 30 letters"),
         ({"username": "nul\x00"}, "username", "Null characters are not allowed"),
-        ({"password1": "short", "password2": "short"}, "password2", "too short"),
-        ({"password1": "password", "password2": "password"}, "password2", "too common"),
+        ({"password1": "short", "password2": "short"}, "password1", "too short"),
+        ({"password1": "password", "password2": "password"}, "password1", "too common"),
         ({"password2": "something else"}, "password2", "didn’t match"),
     ],
 )
@@ -96,6 +97,8 @@ def test_what_does_not_fit_is_told_by_field(
     refused = client.post(link, NEW | change)
     assert refused.status_code == 422
     assert sentence in str(refused.context["form"].errors[field])
+    focused = re.findall(r"<input[^>]*autofocus[^>]*>", refused.content.decode())
+    assert [f'name="{field}"' in control for control in focused] == [True]
     assert User.objects.count() == 2  # alice and mod
     assert Invitation.objects.get().is_open
 
