@@ -95,8 +95,9 @@ class NewServerForm(SettingsForm):
     """Blueprint, name and settings of a new server."""
 
     name = forms.CharField(
+        label="Name in the portal",
         max_length=100,
-        help_text="Small letters, digits and hyphens, 32 at most. It is the server's address in the portal.",
+        help_text="Small letters, digits and hyphens, 32 at most. It is part of the address of the server's page.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
 

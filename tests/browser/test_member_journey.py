@@ -65,7 +65,7 @@ def join_and_sign_in(page: Page, secret: str) -> None:
 def create(page: Page, name: str) -> None:
     page.get_by_role("link", name="New server").first.click()
     page.get_by_role("radio", name="OpenArena").check()
-    page.get_by_label("Name", exact=True).fill(name)
+    page.get_by_label("Name in the portal").fill(name)
     page.locator("summary", has_text="More settings").click()
     page.get_by_label("Bots", exact=True).fill("3")
     button(page, "Create server").click()
