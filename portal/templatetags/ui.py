@@ -34,8 +34,10 @@ def _sprite() -> str:
 
 @register.filter
 def control(field: BoundField) -> SafeString:
-    """A field's control without the placeholder by which allauth repeats the label."""
-    return field.as_widget(attrs={"placeholder": False})
+    """A field's control, without the placeholder by which allauth repeats the label. The first wrong one has focus."""
+    attrs: dict[str, str | bool] = {"placeholder": False}
+    wrong = next((each.name for each in field.form if each.errors), None)
+    return field.as_widget(attrs=attrs | ({"autofocus": field.name == wrong} if wrong else {}))
 
 
 @register.filter
@@ -67,10 +69,9 @@ def took(job: Job) -> str:
 
 
 def _words(length: timedelta) -> str:
-    seconds = length.total_seconds()
-    if seconds < 10:
-        return f"{max(seconds, 0):.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
+    if length < timedelta(seconds=1):
+        return "under 1 s"
+    minutes, seconds = divmod(round(length.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 

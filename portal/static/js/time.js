@@ -18,7 +18,7 @@ function elapsed(then) {
     return [Math.floor(within / size), unit];
   });
   const first = parts.findIndex(([count]) => count > 0);
-  if (first < 0) return "0 s";
+  if (first < 0) return "under 1 s";
   return parts.slice(first, first + 2).map(([count, unit]) => `${count} ${unit}`).join(" ");
 }
 
