@@ -189,11 +189,13 @@ ACCOUNT_FORMS = {"login": "portal.forms.LoginForm"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 
+STATIC_URL = "/static/"
 # The admin's theme in the portal's accent colour (portal/static/css/tokens.css).
 UNFOLD = {
     "SITE_TITLE": "left4me",
     "SITE_HEADER": "left4me",
     "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": f"{STATIC_URL}icons/favicon.svg"}],
     "COLORS": {
         "primary": {
             "50": "#f1f6fe", "100": "#e4edfd", "200": "#c8dbfb", "300": "#a5c6ff", "400": "#84b0ff", "500": "#4a86ea",
@@ -211,7 +213,6 @@ X_FRAME_OPTIONS = "DENY"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
-STATIC_URL = "/static/"
 STATIC_ROOT = Path(os.environ.get("LEFT4ME_STATIC", VAR_DIR / "static"))
 WHITENOISE_USE_FINDERS = True
 

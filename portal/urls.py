@@ -2,7 +2,9 @@
 
 from allauth.account import views as account
 from django.contrib import admin
+from django.templatetags.static import static
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from portal import views
 
@@ -22,4 +24,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/v1/", include("portal.api")),
     path("", include("portal.health")),
+    # Asked for by browsers on pages that name no icon, such as the API's documentation.
+    path("favicon.ico", RedirectView.as_view(url=static("icons/favicon.svg"))),
 ]

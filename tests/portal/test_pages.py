@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 
 from portal.models import User
+from portal.templatetags.ui import played
 from servers.models import Server
 
 TEMPLATES = [
@@ -17,6 +18,7 @@ TEMPLATES = [
     for path in sorted(Path(settings.BASE_DIR, app, "templates").rglob("*.html"))
     if "admin" not in path.parts
 ]
+ICON = "/static/icons/favicon.svg"
 
 
 def test_pages_may_load_and_run_only_what_the_portal_serves(client: Client, alice: User, server: Server) -> None:
@@ -31,6 +33,29 @@ def test_pages_may_load_and_run_only_what_the_portal_serves(client: Client, alic
 def test_the_admins_theme_gets_what_it_needs(client: Client, mod: User) -> None:
     client.force_login(mod)
     assert "'unsafe-eval'" in client.get("/admin/").headers["Content-Security-Policy"]
+
+
+def test_every_page_has_the_sites_icon(client: Client, mod: User) -> None:
+    client.force_login(mod)
+    assert client.get("/favicon.ico").headers["Location"] == ICON
+    assert client.get(ICON).status_code == 200
+    assert all(f'href="{ICON}"' in client.get(path).content.decode() for path in ("/", "/admin/"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-1, "under 1 s"),
+        (0.9, "under 1 s"),
+        (1, "1 s"),
+        (5.4, "5 s"),
+        (12, "12 s"),
+        (59.7, "1 min 0 s"),
+        (3600, "1 h 0 min"),
+    ],
+)
+def test_a_length_of_time_is_told_in_whole_seconds(seconds: float, words: str) -> None:
+    assert played(seconds) == words
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
