@@ -172,9 +172,10 @@ class InvitationAdmin(ReadOnlyAdmin):
         form = InvitationForm(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self.page(request, "admin/confirm.html", title="Make an invitation", form=form)
-        _, secret = services.create_invitation(by=member(request), **form.cleaned_data)
+        made, secret = services.create_invitation(by=member(request), **form.cleaned_data)
         link = request.build_absolute_uri(reverse("invitation", args=[secret]))
-        explain = "Send this link to the newcomer. It makes one account."
+        until = f"{made.expires_at:%A}, {made.expires_at.day} {made.expires_at:%B %Y, %H:%M} UTC"
+        explain = f"Send this link to the newcomer. It makes one account, and can be used until {until}."
         return self.page(request, "admin/shown_once.html", title="Invitation", explain=explain, secret=link)
 
     @display(description="Standing", label={"Open": "success", "Revoked": "warning"})

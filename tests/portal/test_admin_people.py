@@ -108,6 +108,9 @@ def test_an_invitation_is_made_and_its_link_shown_once(helper: Client) -> None:
     made = helper.post(f"{INVITATIONS}add/", {"confirmed": "1", "note": "for Dave", "days": "3"})
     found = re.search(r"http://testserver(/invitations/[^/]+/)", made.content.decode())
     assert found
+    assert f'data-copy="{found[0]}"' in made.content.decode()
+    until = Invitation.objects.get().expires_at
+    assert f"can be used until {until:%A}, {until.day} {until:%B %Y, %H:%M} UTC" in made.content.decode()
     assert Client().get(found[1]).status_code == 200
     assert found[1].split("/")[2] not in helper.get(INVITATIONS).content.decode()
     assert Invitation.objects.get().created_by == User.objects.get(username="helper")
