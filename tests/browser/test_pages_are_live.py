@@ -79,13 +79,13 @@ def test_picking_a_blueprint_brings_its_settings_and_names_are_judged_as_they_ar
     Blueprint.objects.create(slug="arena", name="Arena", game="openarena", settings={"hostname": "Arena of ours"})
     page = open_page(site, alice)
     page.goto("/new-server/")
-    page.get_by_label("Name", exact=True).press_sequentially("alices-practice")
+    page.get_by_label("Name in the portal").press_sequentially("alices-practice")
     expect(page.locator("#name-hint")).to_contain_text("is taken")
-    page.get_by_label("Name", exact=True).press_sequentially("-2")
+    page.get_by_label("Name in the portal").press_sequentially("-2")
     expect(page.locator("#name-hint")).to_contain_text("is free")
     page.get_by_text("Arena", exact=True).click()
     expect(page.get_by_label("Server name")).to_have_value("Arena of ours")
-    assert page.get_by_label("Name", exact=True).input_value() == "alices-practice-2"
+    assert page.get_by_label("Name in the portal").input_value() == "alices-practice-2"
     page.get_by_role("button", name="Create server").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("alices-practice-2")
     expect(page.locator("#toasts")).to_contain_text("is ready")
@@ -97,6 +97,22 @@ def test_the_address_is_copied(site: str, open_page: OpenPage, alice: User, serv
     page.get_by_role("button", name="Copy the address").click()
     expect(page.locator("#toasts")).to_contain_text("Copied 127.0.0.1:27015")
     assert page.evaluate("navigator.clipboard.readText()") == "127.0.0.1:27015"
+    for _ in range(3):
+        page.get_by_role("button", name="Copy the address").click()
+    expect(page.locator(".toast")).to_have_count(1)
+    say = "text => document.body.dispatchEvent(new CustomEvent('toast', { detail: { text, kind: 'info' } }))"
+    for number in range(4):
+        page.evaluate(say, f"message {number}")
+    expect(page.locator(".toast p")).to_have_text(["message 1", "message 2", "message 3"])
+
+
+def test_the_link_of_an_invitation_is_copied(site: str, open_page: OpenPage, mod: User) -> None:
+    page = open_page(site, mod, permissions=["clipboard-read", "clipboard-write"])
+    page.goto("/admin/portal/invitation/add/")
+    page.get_by_role("button", name="Make an invitation").click()
+    page.get_by_role("button", name="Copy", exact=True).click()
+    expect(page.locator("#toasts")).to_contain_text("It is copied.")
+    assert "/invitations/" in page.evaluate("navigator.clipboard.readText()")
 
 
 def test_the_admins_pages_work_under_the_content_policy(site: str, open_page: OpenPage, mod: User) -> None:

@@ -1,6 +1,6 @@
 // Short messages at the foot of the page. The region is aria-live, so a screen reader hears them too.
 
-const MOST = 4;
+const MOST = 3;
 const SECONDS = { info: 6, error: 15 };
 
 export function toast(text, kind = "info") {
@@ -8,6 +8,8 @@ export function toast(text, kind = "info") {
   const item = document.getElementById("toast-template").content.firstElementChild.cloneNode(true);
   item.classList.toggle("error", kind === "error");
   item.querySelector("p").textContent = text;
+  // What is there already is not repeated: it stands last, for its whole time again.
+  [...region.children].find((other) => other.isEqualNode(item))?.remove();
   region.append(item);
   while (region.children.length > MOST) region.firstElementChild.remove();
   expire(item, SECONDS[kind] ?? SECONDS.info);
