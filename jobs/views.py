@@ -33,7 +33,7 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
     may_control = get_policy().may_control_job(request.user, job)
     return {
         "job": job,
-        "subject": get_policy().subject_link(job),
+        "subject": get_policy().subject_link(request.user, job),
         "may_cancel": may_control and job.is_active,
         "may_retry": may_control and job.can_retry and _is_retryable(job),
         "retried_as": job.retries.order_by("pk").last(),

@@ -142,8 +142,10 @@ class FeedPolicy:
         return may_enter(user) and (user.is_staff or {Right.VIEW, Right.POWER} <= _rights_on_subject(user, job))
 
     @staticmethod
-    def subject_link(job: Job) -> tuple[str, str] | None:
-        """Name and page of the server the job works on, for who may view the job."""
+    def subject_link(user: Any, job: Job) -> tuple[str, str] | None:
+        """Name and page of what the job works on, for `user` who may view the job."""
+        if job.subject.startswith("installation:"):
+            return ("Installations", reverse("servers:installations")) if user.is_staff else None
         if layer := _layer_of(job):
             return layer.name, reverse("servers:layer", args=[layer.slug])
         server = Server.objects.present().filter(pk=_server_of(job)).first()

@@ -183,9 +183,15 @@ def test_jobs_of_layers_are_decided_in_two_queries_more(alice, bob, charlie, mod
     assert [verdicts[user.pk, stream] for user in users] == [True, True, False, True]
 
 
-def test_a_job_leads_to_its_server_while_there_is_one(server):
+def test_a_job_leads_to_its_server_while_there_is_one(server, alice):
     job = make_job(server.topic)
-    assert FeedPolicy.subject_link(job) == (server.name, f"/servers/{server.name}/")
-    assert FeedPolicy.subject_link(make_job("purge:local")) is None
+    assert FeedPolicy.subject_link(alice, job) == (server.name, f"/servers/{server.name}/")
+    assert FeedPolicy.subject_link(alice, make_job("purge:local")) is None
     Server.objects.update(deleted_at=timezone.now())
-    assert FeedPolicy.subject_link(job) is None
+    assert FeedPolicy.subject_link(alice, job) is None
+
+
+def test_a_job_of_an_installation_leads_moderators_to_the_installations(alice, mod):
+    job = make_job("installation:local:practice")
+    assert FeedPolicy.subject_link(mod, job) == ("Installations", "/installations/")
+    assert FeedPolicy.subject_link(alice, job) is None
