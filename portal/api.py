@@ -1,6 +1,9 @@
 """The HTTP API, `/api/v1/`: who asks, how often they may, and the routers of the other apps under one description."""
 
 import time
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.core.cache import caches
@@ -110,4 +113,23 @@ def unknown(request: HttpRequest, rest: str) -> HttpResponse:
     return api_errors.problem(404, "There is nothing here. `/api/v1/openapi.json` lists all there is.")
 
 
-urlpatterns = [path("", api.urls), path("<path:rest>", unknown)]
+def with_problem(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A view of ninja's, which answers a method it does not know with a plain sentence, asking no error handler."""
+
+    @wraps(view)
+    def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        answer = view(request, *args, **kwargs)
+        if answer.status_code != HTTPStatus.METHOD_NOT_ALLOWED:
+            return answer
+        allowed = ", ".join(sorted(answer["Allow"].split(", ")))
+        refusal = api_errors.problem(405, f"{request.method} is not for this address. It takes {allowed}.")
+        refusal["Allow"] = allowed
+        return refusal
+
+    return inner
+
+
+patterns, *names = api.urls
+for pattern in patterns:
+    pattern.callback = with_problem(pattern.callback)  # type: ignore[arg-type]
+urlpatterns = [path("", (patterns, *names)), path("<path:rest>", unknown)]

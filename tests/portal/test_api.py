@@ -46,6 +46,13 @@ def test_an_address_that_is_not_there_is_a_problem_too(alice: User) -> None:
     assert Api(alice)("get", "/nothing/here").status_code == 404
 
 
+def test_a_method_that_an_address_does_not_take_is_a_problem_too(alice: User) -> None:
+    answer = Api(alice)("delete", "/servers")
+    assert answer.status_code == 405
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Allow"] == "GET, POST"
+
+
 def test_a_body_that_is_not_json_is_told(alice: User) -> None:
     asks = Api(alice)
     answer = asks("post", "/servers", "{")
