@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError
 
 from jobs import streams
 from jobs.models import Stream
-from servers import services
+from servers import games, services
 from servers.agent.revival import Revival
 from servers.models import Node, Server
 from servers.runtime import get_runtime
@@ -111,11 +111,15 @@ class Watch:
         for _ in range(BATCHES):
             lines, after = self.runtime.read_console(server.name, cursor, BATCH)
             if after != cursor:
-                cleaned = [
-                    text for line in lines for text in streams.clean(services.hide_secrets(server, line)) or [""]
-                ]
-                streams.append(server.console_id, cleaned, cursor=after)
+                streams.append(server.console_id, _readable(server, lines), cursor=after)
                 cursor = after
             if len(lines) < BATCH:
                 break
         seen.cursor = cursor
+
+
+def _readable(server: Server, lines: list[str]) -> list[str]:
+    """Lines as members may see them: without secrets, the game's codes for colours and what cannot be shown."""
+    game = games.all_games().get(server.game)
+    plain = game.console.plain if game and game.console else str
+    return [text for line in lines for text in streams.clean(plain(services.hide_secrets(server, line))) or [""]]

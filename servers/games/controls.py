@@ -9,6 +9,7 @@ from servers.games import placeholders
 from servers.games.base import Model, fail
 from servers.games.syntax import Syntax, write
 from servers.games.values import Key
+from servers.protocols.quake3 import without_colours
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9_.*-]+")
 _SYNTAXES = {"source-rcon": Syntax.SOURCE, "quake3-rcon": Syntax.QUAKE, "teeworlds-econ": Syntax.TEEWORLDS}
@@ -21,7 +22,8 @@ class Console(Model):
     """How a command is sent to the running game. `loopback`: the game listens for it on 127.0.0.1 only.
 
     `commands` are offered while somebody types. `safe` are those that change nothing and tell no secret: whoever may
-    read the console may send them. In `safe`, a `*` by itself stands for any one plain word.
+    read the console may send them. In `safe`, a `*` by itself stands for any one plain word. `colours`: whose codes the
+    game prints among its text.
     """
 
     protocol: Literal["source-rcon", "quake3-rcon", "teeworlds-econ"]
@@ -30,6 +32,11 @@ class Console(Model):
     loopback: bool = False
     commands: tuple[_Line, ...] = ()
     safe: tuple[_Pattern, ...] = ()
+    colours: Literal["quake"] | None = None
+
+    def plain(self, line: str) -> str:
+        """A line the game printed, without its codes for colours."""
+        return without_colours(line) if self.colours else line
 
     def is_safe(self, text: str) -> bool:
         """Whether `text` is one of `safe`. Plain words only, so nothing in it can begin a second command."""

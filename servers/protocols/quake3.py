@@ -49,8 +49,13 @@ def read_status(packet: bytes) -> QueryResult:
 
 
 def plain(text: str) -> str:
+    """Without colour codes and invisible characters, on one line."""
+    return clean(without_colours(text))
+
+
+def without_colours(text: str) -> str:
     """Without colour codes such as ^1."""
-    return clean(_COLOUR.sub("", text))
+    return _COLOUR.sub("", text)
 
 
 async def rcon(host: str, port: int, secret: str, text: str) -> str | None:
@@ -71,4 +76,4 @@ async def rcon(host: str, port: int, secret: str, text: str) -> str | None:
                 break
     if answer.strip() in (b"Bad rconpassword.", b"No rconpassword set on the server."):
         return None
-    return _COLOUR.sub("", answer[:LARGEST].decode(errors="replace"))
+    return without_colours(answer[:LARGEST].decode(errors="replace"))

@@ -26,10 +26,11 @@ summary = "A game that is a program of the test."
 install = {{ method = "builtin", folder = "nowhere" }}
 run = {{ argv = ["{{python}}", "-u", "game.py"], stop_signal = "SIGTERM", stop_after = 2, kill_after = 1 }}
 ports = [{{ name = "game", protocol = "udp", from = {port}, to = {port} }}]
-{query}
+{more}
 """
 PORTS = 30
 QUERY = 'query = { protocol = "source" }'
+COLOURFUL = 'secrets = ["rcon"]\nconsole = { protocol = "quake3-rcon", secret = "rcon", colours = "quake" }'
 
 
 @pytest.fixture
@@ -74,9 +75,9 @@ def _are_free(first: int) -> bool:
 def scripted(portal: Stack, alice: User, node: Node) -> Callable[[str], Server]:
     """`scripted("print(1)")` makes a server of Alice's whose game is that Python program, installed already."""
 
-    def make(program: str, *, query: bool = False) -> Server:
+    def make(program: str, *, more: str = "") -> Server:
         slug = f"scripted-{Server.objects.count()}"
-        text = SCRIPTED.format(slug=slug, port=free_port(), query=QUERY if query else "")
+        text = SCRIPTED.format(slug=slug, port=free_port(), more=more)
         Path(portal.environment["LEFT4ME_GAMES_DIR"], f"{slug}.toml").write_text(text)
         version = Installation.objects.create(node=node, game=slug, version="1", state="ready", is_current=True)
         services.folder(version).mkdir(parents=True)

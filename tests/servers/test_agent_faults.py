@@ -10,7 +10,7 @@ from servers import services
 from servers.models import Server
 from servers.runtime import get_runtime
 from servers.shown import show
-from tests.servers.living import lines_of, sees, settled, state_of
+from tests.servers.living import COLOURFUL, QUERY, lines_of, sees, settled, state_of
 from tests.stack import wait_for
 
 LINES = 15_000
@@ -126,7 +126,7 @@ def test_what_was_stopped_by_its_owner_stays_stopped(portal, scripted, alice):
 
 
 def test_a_silent_game_is_shown_as_silent_and_left_running(portal, scripted, alice):
-    server = scripted(SLEEP, query=True)
+    server = scripted(SLEEP, more=QUERY)
     portal.start("cluster")
     portal.start("agent")
     settled(services.start_server(by=alice, server=server))
@@ -146,3 +146,11 @@ def test_a_secret_that_the_game_prints_is_not_shown(portal, scripted, alice):
     portal.start("agent")
     settled(services.start_server(by=alice, server=server))
     wait_for(lambda: "rcon_password is •••" in lines_of(server.console_id), what="the line without the secret")
+
+
+def test_a_games_codes_for_colours_are_not_shown(portal, scripted, alice):
+    server = scripted("import time\nprint('^3alice^7 entered the game')\ntime.sleep(600)\n", more=COLOURFUL)
+    portal.start("cluster")
+    portal.start("agent")
+    settled(services.start_server(by=alice, server=server))
+    wait_for(lambda: "alice entered the game" in lines_of(server.console_id), what="the line without colours")
