@@ -129,7 +129,7 @@ def with_problem(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
     return inner
 
 
-patterns, *names = api.urls
+patterns, app, namespace = api.urls
 for pattern in patterns:
     pattern.callback = with_problem(pattern.callback)  # type: ignore[arg-type]
-urlpatterns = [path("", (patterns, *names)), path("<path:rest>", unknown)]
+urlpatterns = [path("", (patterns, app, namespace)), path("<path:rest>", unknown)]

@@ -30,7 +30,7 @@ class InvitationForm(UserCreationForm):  # type: ignore[type-arg]
 
     def validate_password_for_user(self, user: User, **kwargs: Any) -> None:
         """Say what is wrong with a password where it was chosen, not where it was typed again."""
-        super().validate_password_for_user(user, password_field_name="password1")  # type: ignore[misc]
+        super().validate_password_for_user(user, "password1")  # type: ignore[misc]
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
