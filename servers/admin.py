@@ -69,7 +69,6 @@ class ServerAdmin(ReadOnlyAdmin):
 
     list_display = ("name", "owner", "game", "node", "unit_label", "players", "desired", "created_at", "page_link")
     list_filter = (PresenceFilter, "unit", "desired", "game", "node")
-    list_select_related = ("owner", "node")
     search_fields = ("name", "owner__username")
     search_help_text = "Name of a server or of its owner"
     ordering = ("name", "-pk")
@@ -79,6 +78,9 @@ class ServerAdmin(ReadOnlyAdmin):
     )  # fmt: skip
     inlines = (MembershipInline,)
     actions = ("stop", "restart", "transfer", "restore")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
+        return super().get_queryset(request).select_related("owner", "node", "blueprint", "installation")
 
     def view_on_site(self, server: Server) -> str | None:
         return None if server.deleted_at else reverse("servers:overview", args=[server.name])

@@ -40,12 +40,14 @@ def test_the_units_pass_systemd_analyze_verify(anywhere: Installed) -> None:
     assert "left4me" not in said.stdout, said.stdout
 
 
+@pytest.mark.unproven
 def test_the_doctor_is_content_after_an_installation(anywhere: Installed) -> None:
     found = doctor(anywhere)
     assert found[""]["ok"] == "True", [check for check in found.values() if check.get("state") == "fail"]
     assert {"polkit", "journal", "exposure", "directives", "propagation", "schema"} <= set(found)
 
 
+@pytest.mark.unproven
 def test_installing_again_changes_nothing_and_keeps_the_settings(anywhere: Installed) -> None:
     before = anywhere.host.sh(
         "cat /etc/left4me/left4me.env; readlink /opt/left4me/current; ls /opt/left4me/releases"
@@ -130,6 +132,7 @@ def test_an_upgrade_leaves_games_running_and_keeps_a_backup(portal: Installed) -
     portal.power(name, "stop")
 
 
+@pytest.mark.unproven
 def test_an_upgrade_that_fails_is_undone(portal: Installed) -> None:
     before = portal.host.sh("readlink /opt/left4me/current").stdout
     broken = "sed -i '1i raise SystemExit(3)' servers/management/commands/agent.py"
@@ -142,6 +145,7 @@ def test_an_upgrade_that_fails_is_undone(portal: Installed) -> None:
     assert doctor(portal)[""]["ok"] == "True"
 
 
+@pytest.mark.unproven
 def test_the_last_uninstalling_keeps_data_until_it_is_purged(portal12: Installed) -> None:
     host = portal12.host
     host.sh("/mnt/checkout/deploy/uninstall.sh", timeout=120)
