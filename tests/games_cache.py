@@ -19,7 +19,7 @@ from django.conf import settings
 from jobs import process
 from jobs.registry import JobError
 from servers import games, installers
-from tests.stack import free_port
+from tests.stack import game_port
 
 CACHE = Path(os.environ.get("LEFT4ME_TEST_CACHE") or Path.home() / ".cache" / "left4me-tests")
 SECRET = "0123456789abcdef"
@@ -102,7 +102,7 @@ class RunningGame:
 def running(slug: str, **settings_: Any) -> Iterator[RunningGame]:
     """Start the game of that slug with these settings; it is stopped by its own signal, and must then end well."""
     game = games.get(slug)
-    ports = {port.name: free_port() for port in game.ports}
+    ports = {port.name: game_port() for port in game.ports}
     place = CACHE / "running"
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place) as folder:

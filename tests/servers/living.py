@@ -17,7 +17,7 @@ from servers import services
 from servers.models import Blueprint, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import UnitState
-from tests.stack import Stack, free_port, wait_for
+from tests.stack import Stack, game_port, wait_for
 
 SCRIPTED = """
 slug = "{slug}"
@@ -77,7 +77,7 @@ def scripted(portal: Stack, alice: User, node: Node) -> Callable[[str], Server]:
 
     def make(program: str, *, more: str = "") -> Server:
         slug = f"scripted-{Server.objects.count()}"
-        text = SCRIPTED.format(slug=slug, port=free_port(), more=more)
+        text = SCRIPTED.format(slug=slug, port=game_port(), more=more)
         Path(portal.environment["LEFT4ME_GAMES_DIR"], f"{slug}.toml").write_text(text)
         version = Installation.objects.create(node=node, game=slug, version="1", state="ready", is_current=True)
         services.folder(version).mkdir(parents=True)

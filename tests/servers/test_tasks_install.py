@@ -14,7 +14,7 @@ from servers import services
 from servers.models import Blueprint, Installation
 from tests.servers.living import lines_of, settled, state_of
 from tests.servers.racing import race
-from tests.stack import BASE, free_port
+from tests.stack import BASE, game_port
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def define(portal):
     """`define("one", 'method = "builtin"')` writes a game's definition that installs that way."""
 
     def write(slug: str, install: str) -> None:
-        port = free_port()
+        port = game_port()
         Path(portal.environment["LEFT4ME_GAMES_DIR"], f"{slug}.toml").write_text(
             f'slug = "{slug}"\nname = "Game {slug}"\nsummary = "For a test."\n'
             f'[install]\n{install}\n[run]\nargv = ["/bin/sleep", "600"]\n'

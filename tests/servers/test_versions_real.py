@@ -11,7 +11,7 @@ from servers.models import Blueprint, Installation, Server
 from tests.games_cache import CACHE, installed
 from tests.servers.host import digest
 from tests.servers.living import lines_of, sees, settled, state_of
-from tests.stack import BASE, Stack, free_port
+from tests.stack import BASE, Stack, game_port
 
 __all__ = ["installed"]
 pytestmark = pytest.mark.games
@@ -30,7 +30,7 @@ def packages(portal: Stack, settings, installed) -> None:
 def define(portal: Stack, *more: str) -> None:
     """The portal's own definition but for its ports, and with `more` packages: then it is another version."""
     text = Path(BASE, "servers/games/openarena.toml").read_text()
-    port = free_port()
+    port = game_port()
     text = text.replace("from = 27960", f"from = {port}").replace("to = 28059", f"to = {min(port + 9, 65535)}")
     added = "".join(f'\n  "{name}",' for name in more)
     text = text.replace('\n  "openarena-088-data",', f'\n  "openarena-088-data",{added}')
