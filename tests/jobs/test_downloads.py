@@ -93,6 +93,5 @@ def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
         slow.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={session}\r\n\r\n".encode())
         assert slow.recv(15).startswith(b"HTTP/1.1 200")
         download_all()
-        assert (
-            resident(stack.processes["web"].pid) - before < 12 * 1024 * 1024
-        )  # half of the log: the reader beside it takes some
+        # Half of the log: the reader beside it takes some too.
+        assert resident(stack.processes["web"].pid) - before < 12 * 1024 * 1024
