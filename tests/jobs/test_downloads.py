@@ -78,20 +78,21 @@ def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
 ) -> None:
     stack.environment |= {"LEFT4ME_DB_POOL": "1"}
     base = stack.start_web()
-    for _ in range(25):
+    for _ in range(50):
         streams.append(server.console_id, ["x" * 1000] * 1000)
     session = cookie(alice)
     request = Request(f"{base}{url}", headers={"Cookie": f"sessionid={session}"})
 
     def download_all() -> None:
         with urlopen(request, timeout=60) as answer:
-            assert answer.read().count(b"\n") == 25_000
+            assert answer.read().count(b"\n") == 50_000
 
-    download_all()
+    for _ in range(3):  # what the process keeps for itself from its first downloads is not what is asked here
+        download_all()
     before = resident(stack.processes["web"].pid)
     with socket.create_connection(("127.0.0.1", stack.port)) as slow:
         slow.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={session}\r\n\r\n".encode())
         assert slow.recv(15).startswith(b"HTTP/1.1 200")
         download_all()
-        # Half of the log: the reader beside it takes some too.
-        assert resident(stack.processes["web"].pid) - before < 12 * 1024 * 1024
+        grown = resident(stack.processes["web"].pid) - before
+        assert grown < 12 * 1024 * 1024, "a quarter of the log, for two downloads at once"
