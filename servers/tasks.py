@@ -149,6 +149,7 @@ def _is_superseded(run: Run, server: Server, desired: Server.Desired, *kinds: st
 
 
 def _launch(run: Run, server: Server) -> None:
+    _wait_for_namesake(run, server)  # first: what runs under this name may be the deleted one
     runtime = get_runtime()
     state = runtime.states([server.name])[server.name]
     if state.unit in ("running", "restarting"):
@@ -156,7 +157,6 @@ def _launch(run: Run, server: Server) -> None:
         return
     if server.put_away_at:
         raise JobError("Its files were not brought back yet. Retry the job that restores it, then start it.")
-    _wait_for_namesake(run, server)
     layers = stack.for_start(server)
     installation = _take_current_version(server, layers)
     _leave_ports_in_use(run, server)
