@@ -2,6 +2,7 @@
 
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ SOCKET = "/run/left4me/web.sock"
 RUNNING = ("left4me-web.service", "left4me-worker.service", "left4me-agent.service", "left4me.target")
 # An instance of a template stands for all; none of this name exists, since names of servers have no underscore.
 PROBE = "doctor_probe"
-# systemd-analyze security, on systemd 257; `worker` and `agent` talk to the host's D-Bus, `overlay` mounts as root.
+# systemd-analyze security; `worker` and `agent` talk to the host's D-Bus, `overlay` mounts as root.
 EXPOSURE = {"server@": 1.5, "web": 1.5, "worker": 2.0, "agent": 2.0, "overlay@": 4.2}
+# The fuse driver's program that mounts is setuid, which rules out most of what lowers the overlay's.
+FUSE_DROP_IN, FUSE_EXPOSURE = "left4me-overlay-fuse.conf", 7.5
+SETTLED = 3.0  # seconds; what fails at its start and is started again and again is "active" in between
 # Each gives the unit a mount namespace of its own, in which its mounts are seen by nobody else.
 CUTS_OFF = (
     "PrivateTmp", "PrivateDevices", "PrivateUsers", "PrivateMounts", "ProtectSystem", "ProtectHome", "ProtectProc",
@@ -36,7 +40,7 @@ def examine() -> Iterator[Check]:
     yield _running(bus)
     yield _in_force(bus)
     yield _not_cut_off(bus)
-    yield _exposure()
+    yield _exposure(bus)
 
 
 def _files(bus: Bus) -> Check:
@@ -59,11 +63,17 @@ def _files(bus: Bus) -> Check:
 
 
 def _running(bus: Bus) -> Check:
+    first = {unit: bus.load(unit) for unit in RUNNING}
+    latest = max(known["ActiveEnterTimestampMonotonic"] for known in first.values()) / 1e6
+    up = time.clock_gettime(time.CLOCK_MONOTONIC) - latest
+    time.sleep(max(0.0, SETTLED - up))
     wrong = []
-    for unit in RUNNING:
+    for unit, before in first.items():
         known = bus.load(unit)
         if known["ActiveState"] != "active":
             wrong.append(f"{unit} is {known['ActiveState']}: journalctl -u {unit}.")
+        elif known["InvocationID"] != before["InvocationID"]:
+            wrong.append(f"{unit} does not stay up: journalctl -u {unit}.")
     if not wrong and not _web_answers():
         wrong.append("The web process does not answer: journalctl -u left4me-web.")
     return verdict("portal units", wrong, "web, worker and agent are up; the web process answers.")
@@ -118,9 +128,9 @@ def _set(known: dict[str, Any], key: str) -> bool:
     return known.get(key, "") not in OFF
 
 
-def _exposure() -> Check:
+def _exposure(bus: Bus) -> Check:
     found, wrong = [], []
-    for name, bound in EXPOSURE.items():
+    for name, usual in EXPOSURE.items():
         unit = _instance(f"left4me-{name}.service")
         level = re.search(
             r"exposure level for \S+: ([\d.]+)", output("systemd-analyze", "security", "--no-pager", unit)
@@ -129,6 +139,8 @@ def _exposure() -> Check:
             wrong.append(f"{unit} cannot be analysed.")
             continue
         found.append(f"{name.rstrip('@')} {level[1]}")
+        drop_ins = [Path(path).name for path in bus.load(unit)["DropInPaths"]]
+        bound = FUSE_EXPOSURE if FUSE_DROP_IN in drop_ins else usual
         if float(level[1]) > bound:
             wrong.append(f"{name.rstrip('@')} is at {level[1]}, above {bound}.")
     return verdict("exposure", wrong, ", ".join(found))
