@@ -29,6 +29,8 @@ from servers.runtime.files import delete_tree
 UPDATE_SECONDS, ASK_SECONDS = 4 * 3600, 300
 ATTEMPTS = 3  # of one download: Steam's servers now and then give up, and it goes on where it was
 ELF_X86 = {3, 62}  # e_machine of i386 and x86-64, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+# Its library asks for one, which glibc refuses from 2.41 on (https://sourceware.org/bugzilla/show_bug.cgi?id=32653).
+EXECUTABLE_STACK = "glibc.rtld.execstack=2"
 HOW_TO_GET = (
     "SteamCMD is not on this machine. Ask an admin to install Debian's package steamcmd (non-free, architecture i386), "
     "or to unpack Valve's archive so that {place} is there."
@@ -196,10 +198,8 @@ def _update(run: Run, program: str, commands: list[str], app: int, output: Outpu
 
 def _call(run: Run, program: str, commands: list[str], on_line: Callable[[str], None], timeout: float) -> None:
     with _script(commands) as script:
-        home = str(_root() / "home")
-        process.run(
-            [program, "+runscript", str(script)], timeout=timeout, env={"HOME": home}, on_line=on_line, check=run.check
-        )
+        env = {"HOME": str(_root() / "home"), "GLIBC_TUNABLES": EXECUTABLE_STACK}
+        process.run([program, "+runscript", str(script)], timeout=timeout, env=env, on_line=on_line, check=run.check)
 
 
 @contextlib.contextmanager
