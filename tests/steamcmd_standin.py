@@ -91,6 +91,7 @@ class Steam:
             target = self.into / source.name
             if not target.exists() or target.read_bytes() != source.read_bytes():
                 target.write_bytes(source.read_bytes())
+                target.chmod(source.stat().st_mode)
                 note("fetched", source.name)
             if number == 1 and kind in ("0x202", "0x402", "0x602"):
                 say(f"Error! App '{app}' state is {kind} after update job.")

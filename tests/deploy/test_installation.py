@@ -108,6 +108,14 @@ def test_the_doctor_finds_what_was_broken(portal: Installed, breakage: str, mend
     assert says in found[check]["detail"]
 
 
+def test_the_doctors_timer_keeps_its_findings_for_the_admins_page(portal: Installed) -> None:
+    assert portal.host.show("left4me-doctor.timer", "ActiveState")["ActiveState"] == "active"
+    portal.host.run("systemctl", "start", "left4me-doctor.service", timeout=120)
+    listed = portal.http.get("/admin/servers/hostreport/").text
+    [page] = set(re.findall(r'href="(/admin/servers/hostreport/[^"]+/change/)', listed))
+    assert "overlay namespace" in portal.http.get(page).text
+
+
 def new_version(portal: Installed, *changes: str) -> str:
     """A checkout that differs from the installed one; returns its folder in the host."""
     portal.host.sh(
