@@ -12,7 +12,8 @@ from jobs.pages import done, is_htmx, member, members_only, refused
 from servers import access, games, services
 from servers.errors import NameInvalid, ServerError
 from servers.forms import CommandForm, DeleteForm, NewServerForm, SettingsForm, ShareForm
-from servers.models import Blueprint, Right, Server
+from servers.layers import stack
+from servers.models import Blueprint, Layer, Right, Server
 from servers.services.creation import check_name
 from servers.settings_views import truth_context
 from servers.views import head_context, server_page
@@ -65,6 +66,7 @@ def new_server(request: HttpRequest) -> HttpResponse:
         request.POST or None,
         blueprint=blueprint,
         offered=offered,
+        usable=Layer.objects.usable_by(member(request)),
         game=games.get(blueprint.game),
         initial={"name": request.GET.get("name", "")},
     )
@@ -76,15 +78,26 @@ def new_server(request: HttpRequest) -> HttpResponse:
                 blueprint=form.cleaned_data["blueprint"],
                 settings=form.cleaned_data["settings"],
                 follow=form.cleaned_data["follow"],
+                slots=form.cleaned_data["slots"],
             )
         except (ServerError, games.SettingsError) as error:
             _show_refusal(form, error)
         else:
-            messages.success(request, f"{made.name} is ready. Start it when you like.")
-            return redirect(url_of(made))
+            return _lead_on(request, made)
     template = "servers/_settings_fields.html" if is_htmx(request) else "servers/new.html"
     context = {"form": form, "offered": offered, "blueprint": blueprint}
     return render(request, template, context, status=422 if form.errors else 200)
+
+
+def _lead_on(request: HttpRequest, made: Server) -> HttpResponse:
+    """To the new server, or first to what it still needs."""
+    try:
+        stack.require_slots_filled(made)
+    except ServerError as error:
+        messages.warning(request, str(error))
+        return redirect("servers:stack_show", "servers", made.name)
+    messages.success(request, f"{made.name} is ready. Start it when you like.")
+    return redirect(url_of(made))
 
 
 @members_only

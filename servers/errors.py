@@ -83,6 +83,14 @@ class LayerInvalid(ServerError):
     """What was given for a layer, or for its place on a stack, does not fit."""
 
 
+class SlotEmpty(ServerError):
+    """The server's stack has slots that must be filled first."""
+
+    def __init__(self, name: str, labels: list[str]) -> None:
+        shown = ", ".join(f"“{label}”" for label in labels)
+        super().__init__(f"“{name}” still needs a layer for {shown}. Put one there on its page Layers, then start it.")
+
+
 class LayersFull(ServerError):
     """The member has as many layers, or as many bytes in them, as members may have."""
 

@@ -8,9 +8,11 @@ from django.contrib.auth import get_user_model
 
 from servers import games
 from servers.errors import NameInvalid
+from servers.layer_models import LayerQuerySet
 from servers.models import Blueprint, Pending, Right
 from servers.services.creation import check_name
 
+SLOT = "slot-"
 PREFIX = "set-"  # keeps a game's setting called “name” apart from the server's name
 PLAIN_FIELDS = 4  # settings in sight; the rest is folded
 
@@ -107,8 +109,19 @@ class NewServerForm(SettingsForm):
         required=False,
     )
 
-    def __init__(self, *args: Any, blueprint: Blueprint, offered: list[Blueprint], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, blueprint: Blueprint, offered: list[Blueprint], usable: LayerQuerySet, **kwargs: Any
+    ) -> None:
+        """`usable`: the layers the member may put into the blueprint's empty slots."""
         super().__init__(*args, chosen=blueprint.settings, **kwargs)
+        self.slots = list(blueprint.stack.filter(layer=None))
+        self.layers = {layer.slug: layer for layer in usable.filter(game=blueprint.game)} if self.slots else {}
+        for slot in self.slots:
+            later = "Choose later: it does not start before" if slot.is_required else "None"
+            choices = [("", later), *((slug, layer.name) for slug, layer in self.layers.items())]
+            self.fields[f"{SLOT}{slot.pk}"] = forms.ChoiceField(
+                label=slot.slot, help_text=slot.hint, choices=choices, required=False
+            )
         self.fields["blueprint"] = forms.ModelChoiceField(
             Blueprint.objects.filter(pk__in=[one.pk for one in offered]), to_field_name="slug"
         )
@@ -120,6 +133,25 @@ class NewServerForm(SettingsForm):
         except NameInvalid as error:
             raise forms.ValidationError(str(error)) from error
         return name
+
+    @property
+    def slot_fields(self) -> list[forms.BoundField]:
+        return [self[f"{SLOT}{slot.pk}"] for slot in self.slots]
+
+    def clean(self) -> dict[str, Any]:
+        """`cleaned_data["slots"]` besides: the layers chosen, by the slot's label."""
+        super().clean()
+        chosen = {slot.slot: self.cleaned_data.get(f"{SLOT}{slot.pk}") for slot in self.slots}
+        self.cleaned_data["slots"] = {label: self.layers[slug] for label, slug in chosen.items() if slug}
+        return self.cleaned_data
+
+
+class SlotForm(forms.Form):
+    """A place on a blueprint's stack, and what belongs there."""
+
+    label = forms.CharField(max_length=60)
+    hint = forms.CharField(max_length=300, required=False)
+    is_required = forms.BooleanField(required=False)
 
 
 RIGHT_LABELS = {

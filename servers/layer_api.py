@@ -66,12 +66,13 @@ def build_layer(request: HttpRequest, slug: Slug) -> Status[dict[str, int]]:
 def read_stack(request: HttpRequest, name: Name) -> dict[str, list[str]]:
     """Needs the right to its files."""
     stack = server_for(request, name, Right.FILES).stack
-    return {"layers": list(stack.values_list("layer__slug", flat=True))}
+    return {"layers": list(stack.filter(layer__isnull=False).values_list("layer__slug", flat=True))}
 
 
 @router.put("/servers/{name}/layers", response=Stack, tags=["layers"], summary="Set a server's layers")
 def set_stack(request: HttpRequest, name: Name, given: Stack) -> dict[str, list[str]]:
-    """Exactly these, from its next start. Layers that are on it already may stay whoever's they are."""
+    """Exactly these, from its next start; slots that are still empty go. Layers that are on it already may stay
+    whoever's they are."""
     server = server_for(request, name, Right.FILES)
     usable = Layer.objects.usable_by(member(request)).filter(slug__in=given.layers)
     kept = Layer.objects.filter(slug__in=given.layers, entries__server=server)

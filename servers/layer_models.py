@@ -117,18 +117,29 @@ class LayerFile(models.Model):
 
 
 class StackEntry(models.Model):
-    """A layer on the stack of a server or a blueprint; position 0 is the uppermost, which wins."""
+    """A layer on the stack of a server or a blueprint; position 0 is the uppermost, which wins.
 
-    layer = models.ForeignKey(Layer, on_delete=models.PROTECT, related_name="entries")
+    A *slot* is a place with a label that says what belongs there; it keeps that when it is empty.
+    """
+
+    layer = models.ForeignKey(Layer, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
     server = models.ForeignKey("servers.Server", on_delete=models.CASCADE, null=True, blank=True, related_name="stack")
     blueprint = models.ForeignKey(
         "servers.Blueprint", on_delete=models.CASCADE, null=True, blank=True, related_name="stack"
     )
     position = models.PositiveSmallIntegerField()
+    slot = models.CharField(max_length=60, blank=True, help_text="What belongs there; empty for any other layer.")
+    hint = models.CharField(max_length=300, blank=True, help_text="Where the slot's files come from.")
+    is_required = models.BooleanField(default=False, help_text="Nothing starts while the slot is empty.")
 
     class Meta:
         ordering = ["position"]
         constraints = [
+            models.CheckConstraint(condition=Q(layer__isnull=False) | ~Q(slot=""), name="stack_entry_layer_or_slot"),
+            *(
+                models.UniqueConstraint(fields=[whose, "slot"], condition=~Q(slot=""), name=f"stack_{whose}_slot")
+                for whose in ("server", "blueprint")
+            ),
             models.CheckConstraint(
                 condition=Q(server=None, blueprint__isnull=False) | Q(server__isnull=False, blueprint=None),
                 name="stack_entry_of_one",
@@ -143,7 +154,7 @@ class StackEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.layer} at {self.position}"
+        return f"{self.layer or self.slot} at {self.position}"
 
 
 class Upload(models.Model):

@@ -1,11 +1,13 @@
 """What a fresh database starts with: this machine as a node, and a blueprint for each way to play the games at hand."""
 
+from typing import Any
+
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from servers.models import Blueprint, Node
+from servers.models import Blueprint, Node, StackEntry
 
-BLUEPRINTS = [
+BLUEPRINTS: list[dict[str, Any]] = [
     {
         "slug": "left4dead2-coop", "name": "Left 4 Dead 2 · co-op", "game": "left4dead2",
         "summary": "Four survivors through a campaign.", "settings": {"gamemode": "coop", "map": "c1m1_hotel"},
@@ -28,6 +30,34 @@ BLUEPRINTS = [
         "slug": "left4dead2-realism", "name": "Left 4 Dead 2 · realism", "game": "left4dead2",
         "summary": "A campaign without outlines and second chances.",
         "settings": {"gamemode": "realism", "map": "c1m1_hotel", "difficulty": "Hard", "max_players": 4},
+    },
+    {
+        "slug": "left4dead2-mutation", "name": "Left 4 Dead 2 · mutation", "game": "left4dead2",
+        "summary": "A campaign by other rules, such as eight survivors’ worth of infected. Pick the mutation below.",
+        "settings": {"gamemode": "mutation4", "map": "c1m1_hotel"},
+    },
+    {
+        "slug": "left4dead2-competitive", "name": "Left 4 Dead 2 · competitive", "game": "left4dead2",
+        "summary": "Versus as it is played for points: 100 ticks, nobody's files changed, SourceTV. Needs ZoneMod.",
+        "settings": {
+            "gamemode": "versus", "map": "c1m1_hotel", "max_players": 8, "tickrate": "100", "rate": 100_000,
+            "pure": "2", "tv": True, "tv_delay": 90, "tags": "competitive",
+        },
+        "slots": [
+            {
+                "slot": "ZoneMod or another Confogl config", "is_required": True,
+                "hint": "The archive of github.com/SirPlease/L4D2-Competitive-Rework: ZoneMod, and with it SourceMod, "
+                "Metamod and Tickrate Enabler.",
+            },
+            {
+                "slot": "Tickrate Enabler", "is_required": False,
+                "hint": "Needed for 100 ticks where the layer above does not bring it.",
+            },
+            {
+                "slot": "SourceMod and Metamod", "is_required": False,
+                "hint": "From sourcemod.net and metamodsource.net, for Linux, where no layer above brings them.",
+            },
+        ],
     },
     {
         "slug": "openarena", "name": "OpenArena · free for all", "game": "openarena",
@@ -56,9 +86,16 @@ def seed_blueprints() -> int:
     """
     if Blueprint.objects.exists():
         return 0
-    made = [Blueprint(position=number, **values) for number, values in enumerate(BLUEPRINTS)]
     try:
         with transaction.atomic():
-            return len(Blueprint.objects.bulk_create(made))
+            for number, values in enumerate(BLUEPRINTS):
+                slots = values.get("slots", [])
+                made = Blueprint.objects.create(
+                    position=number, **{key: value for key, value in values.items() if key != "slots"}
+                )
+                StackEntry.objects.bulk_create(
+                    StackEntry(blueprint=made, position=place, **slot) for place, slot in enumerate(slots)
+                )
     except IntegrityError:  # another process did it at the same moment
         return 0
+    return len(BLUEPRINTS)

@@ -13,12 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 from jobs.pages import View, done, member, members_only, refused
 from servers import access, games, services
 from servers.errors import ServerError
+from servers.forms import SlotForm
 from servers.layers import stack
 from servers.models import Blueprint, Layer, Right, Server
 from servers.shown import for_display
 from servers.views import head_context
 
-KINDS = {"servers": Server, "blueprints": Blueprint}
+CHOOSE = "Choose a layer first."
 
 
 def stack_page(view: View) -> View:
@@ -56,8 +57,9 @@ def stack_part(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse
 
 def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str, Any]:
     entries = list(stack.entries(holder))
-    builds = [entry.layer.build for entry in entries if entry.layer.build]
-    names = {entry.layer.build_id: entry.layer.name for entry in entries}
+    layers = [entry.layer for entry in entries if entry.layer]
+    builds = [layer.build for layer in layers if layer.build]
+    names = {layer.build_id: layer.name for layer in layers}
     analysis = stack.analyse(builds) if builds else None
     conflicts = [
         {
@@ -67,17 +69,19 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
         }
         for conflict in (analysis.conflicts if analysis else ())
     ]
-    known = {entry.layer_id for entry in entries}
-    usable = Layer.objects.usable_by(member(request)).filter(game=holder.game)
+    known, in_slots = {layer.pk for layer in layers}, {entry.layer_id for entry in entries if entry.slot}
+    usable = list(Layer.objects.usable_by(member(request)).filter(game=holder.game))
     context = {
         "holder": holder,
         "entries": entries,
         "last": len(entries) - 1,
         "addable": [layer for layer in usable if layer.pk not in known],
+        "fillable": [layer for layer in usable if layer.pk not in in_slots],
+        "count": len(layers),
         "analysis": analysis,
         "conflicts": conflicts,
         "takes_addons": holder.game in games.all_games() and bool(games.get(holder.game).addons),
-        "urls": {verb: url(holder, verb) for verb in ("add", "part", "show")},
+        "urls": {verb: url(holder, verb) for verb in ("add", "part", "show", "slots", "fill", "drop")},
         "topic": topic(holder),
     }
     return context | (head_context(request, holder) | {"tab": "layers"} if isinstance(holder, Server) else {})
@@ -86,10 +90,40 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
 @require_POST
 @stack_page
 def add(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
-    layer = Layer.objects.usable_by(member(request)).filter(slug=request.POST.get("layer", "")).first()
+    layer = _chosen(request)
     if layer is None:
-        return refused(request, "Choose a layer first.", to=url(holder, "show"))
+        return refused(request, CHOOSE, to=url(holder, "show"))
     return _changed(request, holder, services.add_to_stack, f"{layer.name} is on top.", layer=layer)
+
+
+@require_POST
+@stack_page
+def fill(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    """Put a layer into an empty slot."""
+    layer, slot = _chosen(request), request.POST.get("slot", "")
+    if layer is None:
+        return refused(request, CHOOSE, to=url(holder, "show"))
+    return _changed(request, holder, services.fill_slot, f"{layer.name} is in “{slot}”.", layer=layer, slot=slot)
+
+
+@require_POST
+@stack_page
+def drop(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    """Leave an empty slot out."""
+    slot = request.POST.get("slot", "")
+    return _changed(request, holder, services.drop_slot, f"“{slot}” is left out.", slot=slot)
+
+
+@require_POST
+@stack_page
+def add_slot(request: HttpRequest, holder: Server | Blueprint) -> HttpResponse:
+    """Say what belongs onto the stack of whatever is made from a blueprint."""
+    form = SlotForm(request.POST)
+    if isinstance(holder, Server):
+        return refused(request, "Only a blueprint can be given slots.", to=url(holder, "show"))
+    if not form.is_valid():
+        return refused(request, "Give the slot a name of 60 characters at most.", to=url(holder, "show"))
+    return _changed(request, holder, services.add_slot, "The slot is on top.", **form.cleaned_data)
 
 
 @require_POST
@@ -105,6 +139,10 @@ def move(request: HttpRequest, holder: Server | Blueprint, layer: str) -> HttpRe
 @stack_page
 def remove(request: HttpRequest, holder: Server | Blueprint, layer: str) -> HttpResponse:
     return _changed(request, holder, services.remove_from_stack, "Taken off the stack.", layer=int(layer))
+
+
+def _chosen(request: HttpRequest) -> Layer | None:
+    return Layer.objects.usable_by(member(request)).filter(slug=request.POST.get("layer", "")).first()
 
 
 def _changed(

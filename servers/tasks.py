@@ -162,7 +162,7 @@ def _launch(run: Run, server: Server) -> None:
     _leave_ports_in_use(run, server)
     spec = _spec(server, installation, layers)
     if layers:
-        run.log(f"Layers over them: {', '.join(entry.layer.name for entry in stack.entries(server))}; the first wins.")
+        run.log(f"Layers over them: {', '.join(layer.name for layer in stack.layers(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())

@@ -59,6 +59,9 @@ urlpatterns = [
     re_path(rf"{HOLDER}$", stack_views.show_stack, name="stack_show"),
     re_path(rf"{HOLDER}part/$", stack_views.stack_part, name="stack_part"),
     re_path(rf"{HOLDER}add/$", stack_views.add, name="stack_add"),
+    re_path(rf"{HOLDER}slots/$", stack_views.add_slot, name="stack_slots"),
+    re_path(rf"{HOLDER}fill/$", stack_views.fill, name="stack_fill"),
+    re_path(rf"{HOLDER}drop/$", stack_views.drop, name="stack_drop"),
     re_path(rf"{HOLDER}(?P<layer>\d{{1,18}})/move/$", stack_views.move, name="stack_move"),
     re_path(rf"{HOLDER}(?P<layer>\d{{1,18}})/remove/$", stack_views.remove, name="stack_remove"),
 ]

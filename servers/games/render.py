@@ -49,7 +49,8 @@ class _Values:
         try:
             return str(self.kinds[kind][key]) if key else self.own[kind]
         except KeyError:
-            raise RenderError(f"The server has no {kind} {key}. Save its settings again.") from None
+            mend = "Its next start gives it one." if kind == "port" else "Save its settings again."
+            raise RenderError(f"The server has no {kind} {key}. {mend}") from None
 
     def written(self, syntax: Syntax) -> Callable[[str, str], str]:
         """The same, each as `syntax` has it."""

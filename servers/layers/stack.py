@@ -10,8 +10,8 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, QuerySet
 
-from servers.errors import LayerInvalid
-from servers.models import Blueprint, LayerBuild, LayerFile, Server, StackEntry
+from servers.errors import LayerInvalid, SlotEmpty
+from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server, StackEntry
 
 MOST_CONFLICTS = 100  # shown
 REMEMBERED = 7 * 86400  # seconds; builds never change, so it holds as long as anybody asks
@@ -71,20 +71,30 @@ def digests_here() -> list[str]:
 
 
 def entries(holder: Server | Blueprint) -> QuerySet[StackEntry]:
-    """The stack, uppermost first, with layers and their builds."""
+    """The stack, uppermost first, with layers and their builds. A slot may be empty."""
     return holder.stack.select_related("layer__build", "layer__owner")
 
 
+def layers(holder: Server | Blueprint) -> list[Layer]:
+    """Those of the stack, uppermost first, with their builds."""
+    return [entry.layer for entry in entries(holder) if entry.layer]
+
+
+def require_slots_filled(server: Server) -> None:
+    """Raise `SlotEmpty` when the server has slots that must be filled before it starts, and are not."""
+    empty = server.stack.filter(layer=None, is_required=True)
+    if labels := list(empty.values_list("slot", flat=True)):
+        raise SlotEmpty(server.name, labels)
+
+
 def for_start(server: Server) -> tuple[Path, ...]:
-    """Folders of the layers' newest builds, lowest first. Raises `LayerInvalid` for one that is not there."""
+    """Folders of the layers' newest builds, lowest first. Raises `LayerInvalid` for one not there, `SlotEmpty`."""
+    require_slots_filled(server)
     found = []
-    for entry in reversed(entries(server)):
-        build = entry.layer.build
-        if not build:
-            raise LayerInvalid(
-                f"The layer {entry.layer.name} was not built yet. Wait for it, or take it off the stack."
-            )
-        if not folder(build.digest).is_dir():
-            raise LayerInvalid(f"The files of the layer {entry.layer.name} are missing here. Build it again.")
-        found.append(folder(build.digest))
+    for layer in reversed(layers(server)):
+        if not layer.build:
+            raise LayerInvalid(f"The layer {layer.name} was not built yet. Wait for it, or take it off the stack.")
+        if not folder(layer.build.digest).is_dir():
+            raise LayerInvalid(f"The files of the layer {layer.name} are missing here. Build it again.")
+        found.append(folder(layer.build.digest))
     return tuple(found)

@@ -37,7 +37,16 @@ from servers.services.observing import beat, record_host_report, record_query, r
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sharing import share_server, transfer_server, unshare_server
-from servers.services.stacks import add_to_stack, copy_stack, move_in_stack, remove_from_stack, replace_stack
+from servers.services.stacks import (
+    add_slot,
+    add_to_stack,
+    copy_stack,
+    drop_slot,
+    fill_slot,
+    move_in_stack,
+    remove_from_stack,
+    replace_stack,
+)
 from servers.services.updates import record_newest, request_check, request_due_checks, set_auto_update
 from servers.services.uploads import (
     begin_upload,
@@ -57,6 +66,7 @@ from servers.services.waiting import (
 )
 
 __all__ = [
+    "add_slot",
     "add_to_stack",
     "ask_settings",
     "ban_player",
@@ -85,7 +95,9 @@ __all__ = [
     "delete_server",
     "discard_stale_uploads",
     "discard_upload",
+    "drop_slot",
     "fail_build",
+    "fill_slot",
     "finish_build",
     "finish_put_away",
     "finish_upload",

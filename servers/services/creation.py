@@ -13,11 +13,11 @@ from jobs.models import Job, Stream
 from jobs.services import enqueue
 from servers import games, seeds
 from servers.errors import NameInvalid, NameTaken, TooManyServers
-from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Node, Server
+from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Layer, Node, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.following import own_choices
 from servers.services.ports import give_ports
-from servers.services.stacks import copy_stack
+from servers.services.stacks import copy_stack, fill_slot
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -34,11 +34,13 @@ def create_server(
     settings: Mapping[str, Any] | None = None,
     node: Node | None = None,
     follow: bool = False,
+    slots: Mapping[str, Layer] | None = None,
 ) -> Server:
     """Make a stopped server of `by`'s from a blueprint; `settings` go over the blueprint's. `follow`: later changes of
-    the blueprint reach it too, where `settings` say nothing else.
+    the blueprint reach it too, where `settings` say nothing else. `slots`: what goes into its empty slots.
 
-    Raises `NameInvalid`, `NameTaken`, `TooManyServers`, `NoFreePort`, `servers.games.SettingsError`, `UnknownGame`.
+    Raises `NameInvalid`, `NameTaken`, `TooManyServers`, `NoFreePort`, `LayerInvalid`, `servers.games.SettingsError`,
+    `UnknownGame`.
     """
     game = games.get(blueprint.game)
     chosen = game.clean_settings({**blueprint.settings, **(settings or {})})
@@ -48,6 +50,8 @@ def create_server(
             settings=own_choices(game, blueprint, chosen) if follow else chosen,
         )  # fmt: skip
         copy_stack(source=blueprint, server=made)
+        for slot, layer in (slots or {}).items():
+            fill_slot(by=by, holder=made, slot=slot, layer=layer)
     return made
 
 

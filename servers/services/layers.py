@@ -116,7 +116,9 @@ def delete_layer(*, layer: Layer) -> None:
         fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
         if users := users_of(fresh):
             raise LayerInUse(fresh.name, users)
-        StackEntry.objects.filter(layer=fresh).exclude(server__deleted_at=None).delete()
+        of_deleted = StackEntry.objects.filter(layer=fresh).exclude(server__deleted_at=None)
+        of_deleted.filter(slot="").delete()
+        of_deleted.update(layer=None)
         fresh.delete()
         events.publish(layer.topic, f"user:{layer.owner_id}")
 

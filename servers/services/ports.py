@@ -19,15 +19,17 @@ def give_ports(server: Server, game: "games.Game") -> None:
 
 
 def move_ports(*, server: Server, blocked: Collection[int]) -> None:
-    """Give `server` others in place of those of its ports that are `blocked`: something else on its node uses them.
+    """Give `server` others in place of those of its ports that are `blocked`, since something else on its node uses
+    them, and those that its game's definition has come to ask for.
 
     Raises `NoFreePort` and then changes nothing, `ServerGone`, `servers.games.UnknownGame`.
     """
+    game = games.get(server.game)
     with locked(server) as fresh:
-        given_up = fresh.ports.filter(number__in=blocked)
-        if names := list(given_up.values_list("name", flat=True)):
-            given_up.delete()
-            _give(fresh, games.get(fresh.game), names, blocked=blocked)
+        fresh.ports.filter(number__in=blocked).delete()
+        held = set(fresh.ports.values_list("name", flat=True))
+        if names := [port.name for port in game.ports if port.name not in held]:
+            _give(fresh, game, names, blocked=blocked)
             record(None, fresh, "ports", ports=dict(fresh.ports.values_list("name", "number")))
 
 

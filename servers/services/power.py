@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from jobs.models import Job
 from jobs.services import enqueue
 from servers.errors import OwnerSuspended, ServerGone
+from servers.layers import stack
 from servers.models import Server
 from servers.services.common import locked, record, supersede
 from servers.services.installations import installation_for_start
@@ -25,9 +26,10 @@ START, STOP, RESTART = "servers.start", "servers.stop", "servers.restart"
 def start_server(*, by: "User | None", server: Server) -> Job:
     """Start it; its game is installed first where the node does not have it. Harmless when it runs already.
 
-    Raises `OwnerSuspended`, `ServerGone`, `servers.games.UnknownGame`.
+    Raises `OwnerSuspended`, `SlotEmpty`, `ServerGone`, `servers.games.UnknownGame`.
     """
     _refuse_suspended(server)
+    stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:
         _refuse_suspended(fresh)
@@ -38,6 +40,7 @@ def start_server(*, by: "User | None", server: Server) -> Job:
 def restart_server(*, by: "User | None", server: Server) -> Job:
     """Stop it if it runs, then start it with its present settings and the newest installation. Raises as start does."""
     _refuse_suspended(server)
+    stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:
         _refuse_suspended(fresh)

@@ -81,10 +81,12 @@ def test_left_4_dead_2_is_defined_completely() -> None:
     game = games.get("left4dead2")
     rendered = game.render(
         settings={"map": "c5m1_waterfront", "gamemode": "versus"},
-        secrets={"rcon": "abc"}, ports={"game": 27020}, name="tuesday", merged="/merged", address="192.0.2.1",
+        secrets={"rcon": "abc"}, ports={"game": 27020, "tv": 27120}, name="tuesday", merged="/merged",
+        address="192.0.2.1",
     )  # fmt: skip
     argv = " ".join(rendered.argv)
-    assert "-ip 192.0.2.1 -port 27020 +mp_gamemode versus +map c5m1_waterfront" in argv
+    assert "-ip 192.0.2.1 -port 27020 -tickrate 30 +tv_port 27120 +tv_enable 0 +sv_pure 0 " in argv
+    assert argv.endswith("+mp_gamemode versus +map c5m1_waterfront")
     assert {"-norestart", "-strictportbind"} <= set(rendered.argv)
     assert b'rcon_password "abc"\n' in rendered.files["left4dead2/cfg/server.cfg"]
     assert (game.install.app, game.install.platforms) == (222860, ("windows", "linux"))

@@ -16,7 +16,7 @@ from servers.games.syntax import RefusedError, Syntax, write
 from servers.games.validate import load
 
 ALL = sorted(games.all_games())
-PORTS = {"game": 27960, "console": 8403}
+PORTS = {"game": 27960, "console": 8403, "tv": 27120}
 NASTY = [
     '"',
     "\\",
