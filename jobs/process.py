@@ -57,7 +57,7 @@ def run(
     Whatever the program leaves running in its group is killed. Raises `ProcessError`.
     """
     name = Path(argv[0]).name
-    lines = _Lines(on_line)
+    lines = Lines(on_line)
     limit = time.monotonic() + timeout
     with contextlib.closing(lines), _started(argv, environment(env), cwd) as (popen, pidfd):
         assert popen.stdout
@@ -154,7 +154,7 @@ def _end_group(popen: subprocess.Popen[bytes], pidfd: int) -> None:
             popen.stdout.close()
 
 
-def _pump(stdout: int, pidfd: int, lines: "_Lines") -> bool:
+def _pump(stdout: int, pidfd: int, lines: "Lines") -> bool:
     """Read what comes within 0.1 s; whether the program has ended and all it wrote is read."""
     ready = _readable(0.1, pidfd) if lines.ended else _readable(0.1, pidfd, stdout)
     if stdout in ready:
@@ -169,7 +169,7 @@ def _readable(seconds: float, *descriptors: int) -> set[int]:
     return {descriptor for descriptor, _event in poll.poll(seconds * 1000)}
 
 
-class _Lines:
+class Lines:
     """Cuts what a program writes into lines (at `MAX_LINE` bytes if need be), and passes them on or keeps them."""
 
     def __init__(self, on_line: Callable[[str], None] | None) -> None:

@@ -59,6 +59,9 @@ SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))
 # Bytes: one uploaded file, and what the layers of a member may take; staff are exempt from the second.
 UPLOAD_MAX = int(os.environ.get("LEFT4ME_UPLOAD_MAX", str(2 << 30)))
 LAYER_QUOTA = int(os.environ.get("LEFT4ME_LAYER_QUOTA", str(20 << 30)))
+# What a script that makes a layer may write, in bytes, and how long it may take.
+SCRIPT_DISK = int(os.environ.get("LEFT4ME_SCRIPT_DISK", str(8 << 30)))
+SCRIPT_SECONDS = int(os.environ.get("LEFT4ME_SCRIPT_SECONDS", "3600"))
 STEAM_API = os.environ.get("LEFT4ME_STEAM_API", "https://api.steampowered.com")
 
 INSTALLED_APPS = [

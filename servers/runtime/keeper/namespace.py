@@ -5,13 +5,16 @@ the keeper's mount namespace and are never seen outside.
 """
 
 import ctypes
+import errno
 import os
 import struct
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 # <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>, <linux/securebits.h>, <linux/capability.h>
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+CLONE_NEWIPC, CLONE_NEWNET = 0x08000000, 0x40000000
 MS_NOSUID, MS_NODEV = 2, 4
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 SYS_MOUNT_SETATTR, AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY = 442, -100, 0x8000, 0x1
@@ -21,6 +24,10 @@ SECUREBITS_LOCKED = 0b1111 | 0b11 << 6  # root gets nothing by being root, not e
 CAPABILITY_VERSION_3 = 0x20080522
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 (each game gets its own)
 SCRATCH_OPTIONS, HIDDEN_OPTIONS = "size=64m,mode=1777", "size=64k,mode=0755"
+# All that a layer's script sees of the machine; deploy/libexec/build names the other places.
+SYSTEM = {"bin", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr"}
+SYSTEM_OPTIONS = "size=1m,mode=0755"
+PLACE, LAYER = "/run/left4me", "/run/left4me/layer"
 OPTIONS_LIMIT = os.sysconf("SC_PAGE_SIZE") - 1  # mount(2): the data argument is one page
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,16 +50,45 @@ def _mount(source: str | None, target: str, kind: str | None, flags: int, option
     _check(_libc.mount(*encoded[:3], ctypes.c_ulong(flags), encoded[3]), f"mount {kind or 'bind'}")
 
 
-def enter() -> None:
-    """Move this process into a new user and mount namespace, and its children into a new process namespace.
+def enter(*, more: int = 0, also: int | None = None) -> None:
+    """Move this process into a new user and mount namespace (and those of `more`), and its children into a new process
+    namespace.
 
-    The first child is that namespace's init: when it dies, the kernel kills all the others. Raises `OSError`.
+    The first child is that namespace's init: when it dies, the kernel kills all the others. `also`: a number that root
+    may take there as user and group. Raises `OSError`.
     """
+    flags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | more
     uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID), "unshare")
-    for name, value in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        Path(f"/proc/self/{name}").write_text(value)
+    if also is None:
+        _check(_libc.unshare(flags), "unshare")
+        for name, value in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            Path(f"/proc/self/{name}").write_text(value)
+    else:
+        _enter_with_second_user(flags, also)
     _mount(None, "/", None, MS_REC | MS_SLAVE)
+
+
+def _enter_with_second_user(flags: int, second: int) -> None:
+    """Only root outside may map a second user (user_namespaces(7)): a child that stays there does it."""
+    inside, go = os.pipe()
+    if (outside := os.fork()) == 0:
+        code = 1
+        try:
+            os.close(go)
+            os.read(inside, 1)
+            for name in ("uid_map", "gid_map"):
+                Path(f"/proc/{os.getppid()}/{name}").write_text(f"0 0 1\n{second} {second} 1\n")
+            code = 0
+        finally:
+            os._exit(code)
+    try:
+        _check(_libc.unshare(flags), "unshare")
+    finally:
+        os.close(go)
+        os.close(inside)
+        _, status = os.waitpid(outside, 0)
+    if status:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), "uid_map")
 
 
 def mount_layers(layers: Iterable[str], *, upper: str, work: str, merged: str) -> None:
@@ -98,6 +134,42 @@ def confine(hidden: Iterable[str], *, tree: str) -> None:
     os.close(kept)
     for path in (tree, *(path for path in covered if path in SCRATCH)):
         _set_read_only(path, read_only=False)
+
+
+def show_system(folder: str, hidden: Iterable[str], *, network: bool) -> None:
+    """Leave a layer's script the system's programs, read-only, and what it works with of `folder`: `layer` and `tmp`,
+    which alone it can write, and two files (deploy/libexec/build). To be called in a process namespace's init.
+
+    Raises `OSError`.
+    """
+    opened = {name: os.open(os.path.join(folder, name), os.O_PATH | os.O_DIRECTORY) for name in ("layer", "tmp")}
+    texts = {f"{PLACE}/{name}": Path(folder, name).read_bytes() for name in ("script", "order.json")}
+    if network:  # where systemd-resolved is used, this is a link into what will be hidden
+        with suppress(FileNotFoundError):
+            texts[os.path.realpath("/etc/resolv.conf")] = Path("/etc/resolv.conf").read_bytes()
+    _cover([*(entry.path for entry in os.scandir("/") if entry.name not in SYSTEM), *hidden, "/dev/shm"])  # noqa: S108
+    for path, text in texts.items():
+        if not os.path.exists(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            Path(path).write_bytes(text)
+    writable = {LAYER: opened["layer"], "/tmp": opened["tmp"], "/var/tmp": opened["tmp"]}  # noqa: S108
+    for path in writable:
+        os.makedirs(path, exist_ok=True)
+    with suppress(OSError):  # refused where a container hides parts of /proc: it stays the machine's, as for games
+        _mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV)
+    _set_read_only("/", recursive=True)
+    for path, descriptor in writable.items():
+        _mount(f"/proc/self/fd/{descriptor}", path, None, MS_BIND)
+        _set_read_only(path, read_only=False)
+    for descriptor in opened.values():
+        os.close(descriptor)
+
+
+def _cover(paths: Iterable[str]) -> None:
+    """Make those folders empty, as far as they are there and not within others of them."""
+    for path in sorted(paths):
+        if os.path.isdir(path) and not os.path.islink(path):
+            _mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, SYSTEM_OPTIONS)
 
 
 def _set_read_only(path: str, *, read_only: bool = True, recursive: bool = False) -> None:

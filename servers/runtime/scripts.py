@@ -1,0 +1,114 @@
+"""A layer's script, run shut off from everything: its folder, its bounds, and what its end means. Both runtimes use it.
+
+STATE_DIR/builds/NAME holds `layer` and `tmp`, all that the script can write, its text and `order.json`, which
+deploy/libexec/build reads. That program, in the sandbox, watches what both folders hold; here the clock is watched and
+the room that is left on the disk, whatever a script may do to hide what it wrote.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from django.conf import settings
+
+from jobs import process
+from servers.runtime.base import RuntimeFailure
+
+# Each has a function `run` that takes what `built` takes and returns the code that the sandbox's first process ended
+# with. When it returns or raises, nothing of the script runs.
+_RUNTIMES = {"local": "servers.runtime.script_local", "systemd": "servers.runtime.script_systemd"}
+LAUNCHER = settings.BASE_DIR / "deploy" / "libexec" / "build"
+MOST_FILES = 200_000
+KEPT_FREE = 1 << 30  # bytes of the disk that are the servers'
+CLEAR_SECONDS = 600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """`name`: digits, one build at a time has it. `text`: for bash. `network`: whether it may use the machine's."""
+
+    name: str
+    text: str
+    network: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return Path(settings.STATE_DIR) / "builds" / self.name
+
+
+@contextmanager
+def built(script: Script, *, on_line: Callable[[str], None], check: Callable[[], None]) -> Iterator[Path]:
+    """Run the script to its end and give the folder with what it left there, which nobody writes to any more.
+
+    What is in there is hostile: names, links, devices. `on_line`: is given each line of output as it comes. `check`:
+    called ten times a second; what it raises ends the script. Raises `RuntimeFailure` with what went wrong; whatever
+    happens, nothing of the script runs and nothing of it is left afterwards.
+    """
+    _prepare(script)
+    try:
+        run = import_module(_RUNTIMES[settings.RUNTIME]).run
+        _require_success(run(script, on_line=on_line, check=_watch(script, check)))
+        yield script.folder / "layer"
+    finally:
+        _clear(script.folder)
+
+
+def _prepare(script: Script) -> None:
+    """Leftovers of a build that was cut off by a power failure are deleted by who wrote them, in the sandbox."""
+    try:
+        for name in ("layer", "tmp"):
+            (script.folder / name).mkdir(parents=True, exist_ok=True)
+            # Without the bit that hands the group down: a script may not set it, so not keep it either.
+            (script.folder / name).chmod(0o770)
+        (script.folder / "script").write_text(script.text)
+        order = {"most_bytes": settings.SCRIPT_DISK, "most_files": MOST_FILES}
+        (script.folder / "order.json").write_text(json.dumps(order))
+    except OSError as error:
+        raise RuntimeFailure(f"The script's folder could not be made: {error.strerror}. Ask an admin.") from error
+
+
+def _watch(script: Script, check: Callable[[], None]) -> Callable[[], None]:
+    limit = time.monotonic() + settings.SCRIPT_SECONDS
+
+    def watch() -> None:
+        check()
+        if time.monotonic() > limit:
+            raise RuntimeFailure(
+                f"The script did not finish within {settings.SCRIPT_SECONDS / 60:g} minutes and was ended. "
+                "Make it do less."
+            )
+        if shutil.disk_usage(script.folder).free < KEPT_FREE:
+            raise RuntimeFailure(
+                f"Less than {KEPT_FREE >> 20} MB of the disk were left, so the script was ended. Make room first."
+            )
+
+    return watch
+
+
+def _clear(folder: Path) -> None:
+    """Programs for any depth of folders; the first fails for what is not ours and was opened by its owner already."""
+    if folder.exists():
+        for argv in (["chmod", "-R", "u+rwX"], ["rm", "-rf", "--one-file-system"]):
+            process.run([*argv, folder], timeout=CLEAR_SECONDS)
+
+
+def _require_success(code: int) -> None:
+    if code:
+        raise RuntimeFailure(_endings().get(code, f"The script ended with code {code}. The lines above say why."))
+
+
+def _endings() -> dict[int, str]:
+    """Of deploy/libexec/build, and 230 of servers/runtime/keeper/script.py."""
+    return {
+        230: "This machine does not let us shut a script off from everything else, so it was not run: the line above "
+        "says what was refused. Ask an admin to allow user namespaces.",
+        231: "Nobody took the script's output any more, so it was ended. Build again.",
+        232: f"The script wrote more than {settings.SCRIPT_DISK >> 20} MB and was ended. Make it write less.",
+        233: f"The script made more than {MOST_FILES} files and was ended. Make it write fewer.",
+        234: "The script made folders that cannot be looked into and was ended. Make fewer within each other.",
+    }
