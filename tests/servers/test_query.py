@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from hypothesis import given
 from hypothesis import strategies as st
 
 from servers import games
 from servers.protocols import a2s, quake3, teeworlds
-from servers.protocols.answer import QueryResult
+from servers.protocols.answer import Player, QueryResult
 from servers.protocols.wire import OUT_OF_BAND, TEXT, MalformedError
 from servers.query import QueryError, query
+from tests.servers.malformed import damaged, try_all
 
 INFO = b"I\x11A server\0c1m1_hotel\0left4dead2\0Left 4 Dead 2\0\x26\x02\x03\x08\x01dl\0\x012.2.2.9\0"
 PLAYERS = b"D\x02" + b"\0Zoey\0" + struct.pack("<lf", 7, 61.5) + b"\0\0" + struct.pack("<lf", 0, 0.0)
@@ -129,19 +129,51 @@ async def test_a_port_or_host_that_is_not_there_is_an_error_too() -> None:
 
 
 READERS = [a2s.read_info, a2s.read_players, quake3.read_status, teeworlds.read_info]
-HEADS = [INFO, b"I", b"D", PLAYERS, STATUS, STATUS[:20], b"\x21" + bytes(8) + OUT_OF_BAND + b"inf3"]
+TEEWORLDS = b"\x21" + bytes(8) + OUT_OF_BAND + b"inf3\0" + b"0.7\0name\0host\0dm1\0DM\0" + b"\1\1\1\1\1\x08me\0\0\0\5\0"
+GOOD = [INFO, PLAYERS, STATUS, TEEWORLDS]
 
 
-@given(st.sampled_from(READERS), st.sampled_from(HEADS), st.integers(0, 60), st.binary(max_size=200))
-def test_no_packet_breaks_a_reader(reader, head: bytes, cut: int, tail: bytes) -> None:
-    for packet in (head[: len(head) - cut] + tail, head + tail, tail):
+def test_ten_thousand_malformed_packets_break_no_reader() -> None:
+    def read(packet: bytes) -> None:
+        for reader in READERS:
+            with contextlib.suppress(MalformedError):
+                sound(reader(packet))
+
+    for reader, packet in zip(READERS, GOOD, strict=True):
+        sound(reader(packet))
+    try_all(read, packet=damaged(*GOOD))
+
+
+def sound(answer: QueryResult | tuple[Player, ...]) -> None:
+    players = answer.list if isinstance(answer, QueryResult) else answer
+    if isinstance(answer, QueryResult):
+        json.dumps(answer.as_dict(), allow_nan=False).encode()
+        assert answer.players >= 0 and 0 <= answer.max_players <= 9999
+    assert len(players) <= 255
+    assert all(len(player.name) <= TEXT and (player.name.isprintable() or not player.name) for player in players)
+
+
+def test_malformed_answers_end_each_query_at_once() -> None:
+    """Over the wire: several packets to each request, the last of which ends every exchange."""
+    sent: list[bytes] = []
+    parts = [struct.pack("<lLBBH", -2, 9, 2, i, 20) + INFO[i * 30 : i * 30 + 30] for i in range(2)]
+    wire = [OUT_OF_BAND + INFO, OUT_OF_BAND + PLAYERS, OUT_OF_BAND + b"A\1\2\3\4", STATUS, TEEWORLDS, *parts]
+
+    def answer(request: bytes) -> list[bytes]:
+        token = [request[:3] + request[8:12] + b"\5" + bytes(4)] if len(request) > 500 else []
+        return [*token, *sent, b"?"]
+
+    def ask(slug: str, packets: list[bytes]) -> None:
+        sent[:], reason = packets, ""
         try:
-            answer = reader(packet)
-        except MalformedError:
-            continue
-        players = answer.list if isinstance(answer, QueryResult) else answer
-        if isinstance(answer, QueryResult):
-            json.dumps(answer.as_dict(), allow_nan=False).encode()
-            assert answer.players >= 0 and 0 <= answer.max_players <= 9999
-        assert len(players) <= 255
-        assert all(len(player.name) <= TEXT and (player.name.isprintable() or not player.name) for player in players)
+            sound(runner.run(query(games.get(slug), "127.0.0.1", {"game": port}, timeout=30)))
+        except QueryError as error:
+            reason = str(error)
+        assert "did not answer" not in reason
+
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        port = runner.run(stack.enter_async_context(peer(answer)))
+        packets = st.lists(damaged(*wire, edits=1), max_size=3)
+        try_all(ask, 2000, slug=st.sampled_from(["left4dead2", "openarena", "teeworlds"]), packets=packets)
+        runner.run(stack.aclose())

@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from servers import games, rcon
 from tests.games_cache import SECRET, running
+from tests.servers.malformed import damaged, try_all
 from tests.stack import wait_for
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def packet(number: int, kind: int, body: bytes = b"") -> bytes:
+    return struct.pack("<lll", 10 + len(body), number, kind) + body + b"\0\0"
+
+
+GOOD = packet(1, 0) + packet(1, 2) + packet(2, 0, b"hostname: a\n") + packet(2, 0, b"map: b\n") + packet(3, 0)
+GOOD_ECON = b"Enter password:\nAuthentication successful. External console access granted.\n[server]: id=0 addr=x\n"
 
 
 def command(running_game, text: str, secret: str = SECRET) -> str:  # type: ignore[no-untyped-def]
@@ -137,9 +146,9 @@ async def test_nonsense_from_the_game_is_an_error_in_a_sentence(slug: str, sent:
 
 async def test_an_endless_answer_is_cut_at_64_kib() -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(struct.pack("<lll", 10, 1, 2) + b"\0\0")
+        writer.write(packet(1, 2))
         while True:
-            writer.write(struct.pack("<lll", 4010, 2, 0) + b"x" * 4000 + b"\0\0")
+            writer.write(packet(2, 0, b"x" * 4000))
             await writer.drain()
 
     async with peer(endless) as ports:
@@ -157,3 +166,29 @@ async def test_nobody_listening_is_told() -> None:
 async def test_a_command_of_two_lines_is_not_sent() -> None:
     with pytest.raises(rcon.RconError, match="one line"):
         await rcon.command(games.get("practice"), "127.0.0.1", {"game": 1}, SECRET, "say hi\nquit")
+
+
+def test_ten_thousand_malformed_answers_end_each_command_at_once() -> None:
+    """Over the wire: the game says all it has to say as soon as somebody connects, and no more."""
+    sent = b""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(sent)
+        writer.write_eof()
+        await reader.read()
+
+    def ask(slug: str, data: bytes) -> None:
+        nonlocal sent
+        sent, said, problem = data, "", ""
+        try:
+            said = runner.run(rcon.command(games.get(slug), "127.0.0.1", ports, SECRET, "status", timeout=30))
+        except rcon.RconError as error:
+            problem = str(error)
+        assert "did not answer" not in problem and SECRET not in problem and len(said) <= 64 * 1024
+
+    with asyncio.Runner() as runner:
+        stack = contextlib.AsyncExitStack()
+        ports = runner.run(stack.enter_async_context(peer(talk)))
+        ask("practice", GOOD)
+        try_all(ask, slug=st.sampled_from(["practice", "teeworlds"]), data=damaged(GOOD, GOOD_ECON))
+        runner.run(stack.aclose())
