@@ -107,7 +107,9 @@ class FileForm(forms.Form):
         help_text="Where the game looks for it, such as left4dead2/cfg/server_custom.cfg.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}),
     )
-    text = forms.CharField(required=False, strip=False, widget=forms.Textarea(attrs=CODE), label="Content")
+    text = forms.CharField(
+        required=False, strip=False, widget=forms.Textarea(attrs=CODE | {"data-editor": "auto"}), label="Content"
+    )
 
     def clean_text(self) -> str:
         """As a browser sends it, lines end with CR LF."""
@@ -121,6 +123,34 @@ class NewFilesForm(NewLayerForm, FileForm):
     @property
     def source(self) -> dict[str, Any]:
         return {"files": {self.cleaned_data["path"]: self.cleaned_data["text"]}}
+
+
+class ScriptForm(forms.Form):
+    """What makes the files of a layer of the kind “script”."""
+
+    script = forms.CharField(
+        strip=False,
+        max_length=64 << 10,
+        help_text="For bash, which stops at the first command that fails. It begins in an empty folder, $LAYER; the "
+        "files it leaves there are the layer. It sees the system's programs, and can write nowhere else but in /tmp.",
+        widget=forms.Textarea(attrs=CODE | {"data-editor": "shell"}),
+    )
+    network = forms.BooleanField(label="It may use the network", required=False)
+
+    def clean_script(self) -> str:
+        """As a browser sends it, lines end with CR LF."""
+        text: str = self.cleaned_data["script"]
+        return text.replace("\r\n", "\n")
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {name: self.cleaned_data[name] for name in ("script", "network")}
+
+
+class NewScriptForm(NewLayerForm, ScriptForm):
+    """A layer that a script makes."""
+
+    source = ScriptForm.source
 
 
 class LayerForm(forms.Form):

@@ -1,6 +1,7 @@
 // What every page runs. Pages work without it; with it they are live.
 
 import { start as copy } from "./copy.js";
+import { start as editors } from "./editor/editor.js";
 import { start as live } from "./live.js";
 import { start as logs } from "./log/viewer.js";
 import { start as menus } from "./menu.js";
@@ -10,4 +11,4 @@ import { start as times } from "./time.js";
 import { start as toasts } from "./toast.js";
 import { start as uploads } from "./upload.js";
 
-for (const start of [toasts, times, menus, copy, rcon, live, logs, stacks, uploads]) start();
+for (const start of [toasts, times, menus, copy, rcon, live, logs, stacks, uploads, editors]) start();

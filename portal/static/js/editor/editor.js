@@ -1,0 +1,124 @@
+// Makes an editor of every <textarea data-editor="cfg | ini | shell | text | auto">, “auto” by the form's path. The
+// textarea stays what the form sends. Without scripts, or in a browser too old for it, it stays what one types in.
+//
+// data-ascii: mark what is not plain ASCII (in a .cfg it always is, unless this is "no"). data-refused="a b": words.
+
+import { look } from "./look.js";
+import { languageOf, modes, problemsOf, wordsIn } from "./languages.js";
+
+const HINT = "Tab indents once you have typed. Escape, then Tab, leaves the editor.";
+const LINT_AFTER_MS = 300;
+
+// A shadow root takes constructed style sheets, which the page's policy allows; a <style> it would not.
+function frame(textarea) {
+  const host = document.createElement("div");
+  host.className = "editor";
+  const root = host.attachShadow({ mode: "open" });
+  const hint = document.createElement("div");
+  hint.id = "hint";
+  hint.hidden = true;
+  hint.textContent = [HINT, ...described(textarea)].join(" ");
+  root.append(hint);
+  const status = document.createElement("p");
+  status.className = "small error";
+  status.setAttribute("role", "status");
+  textarea.after(host, status);
+  return { host, root, status };
+}
+
+const described = (textarea) =>
+  (textarea.getAttribute("aria-describedby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent.trim());
+
+function rulesOf(textarea, language) {
+  const { ascii, refused } = textarea.dataset;
+  return {
+    ascii: ascii === undefined ? language() === "cfg" : ascii !== "no",
+    refused: wordsIn((refused ?? "").split(" ").filter(Boolean)),
+  };
+}
+
+function check(view, rules, status) {
+  const found = [];
+  for (let number = 1; number <= view.state.doc.lines; number++) {
+    const line = view.state.doc.line(number);
+    for (const { from, to, message } of problemsOf(line.text, number, rules)) {
+      found.push({ from: line.from + from, to: line.from + to, severity: "error", message });
+    }
+  }
+  found.sort((a, b) => a.from - b.from);
+  const more = found.length > 1 ? ` ${found.length - 1} more after it.` : "";
+  status.textContent = found.length ? found[0].message + more : "";
+  return found;
+}
+
+function attributes(textarea) {
+  const label = textarea.labels[0]?.textContent.trim() ?? textarea.getAttribute("aria-label") ?? "Text";
+  const invalid = textarea.getAttribute("aria-invalid") === "true" ? { "aria-invalid": "true" } : {};
+  return { "aria-label": label, "aria-describedby": "hint", ...invalid };
+}
+
+function attach(cm, textarea) {
+  const form = textarea.form;
+  const language = () =>
+    textarea.dataset.editor === "auto" ? languageOf(form.elements.path.value) : textarea.dataset.editor;
+  const { host, root, status } = frame(textarea);
+  const highlighting = new cm.Compartment();
+  const coloured = () => {
+    const mode = modes(cm)[language()];
+    return mode ? cm.StreamLanguage.define(mode) : [];
+  };
+  const typing = keysWhileTyping(cm);
+  const view = new cm.EditorView({
+    parent: root,
+    root,
+    state: cm.EditorState.create({
+      doc: textarea.value,
+      extensions: [
+        cm.lineNumbers(), cm.lintGutter(), cm.highlightActiveLine(), cm.highlightActiveLineGutter(), cm.history(),
+        cm.drawSelection(), cm.bracketMatching(), cm.highlightSelectionMatches(), cm.search(),
+        typing, cm.keymap.of([...cm.defaultKeymap, ...cm.searchKeymap, ...cm.historyKeymap, ...cm.lintKeymap]),
+        cm.linter((made) => check(made, rulesOf(textarea, language), status), {
+          delay: LINT_AFTER_MS,
+          needsRefresh: ({ transactions }) => transactions.some((one) => one.reconfigured), // another file: other rules
+        }),
+        cm.EditorView.contentAttributes.of(attributes(textarea)),
+        cm.EditorView.updateListener.of(({ docChanged, state }) => docChanged && (textarea.value = state.doc.toString())),
+        highlighting.of(coloured()), look(cm),
+      ],
+    }),
+  });
+  form.elements.path?.addEventListener("input", () => view.dispatch({ effects: highlighting.reconfigure(coloured()) }));
+  take(textarea, view, host);
+}
+
+// Whoever passes through is not held: Tab moves on until something was typed, and again after Escape.
+function keysWhileTyping(cm) {
+  let typed = false;
+  return [
+    cm.EditorView.updateListener.of(({ docChanged }) => docChanged && (typed = true)),
+    cm.EditorView.domEventHandlers({ blur: () => ((typed = false), false) }),
+    cm.keymap.of([{ key: "Tab", run: (view) => typed && cm.insertTab(view), shift: (view) => typed && cm.indentLess(view) }]),
+  ];
+}
+
+// The textarea's place in the page: its label, its focus, and the question before what was typed is left.
+function take(textarea, view, host) {
+  const focused = textarea === document.activeElement || textarea.autofocus;
+  const before = textarea.value;
+  let sent = false;
+  textarea.hidden = true;
+  textarea.required = false; // the portal says so where it is; a browser could not show it here
+  for (const label of textarea.labels) label.addEventListener("click", () => view.focus());
+  textarea.form.addEventListener("submit", () => (sent = true));
+  addEventListener("pageshow", () => (sent = false));
+  addEventListener("beforeunload", (event) => !sent && textarea.value !== before && event.preventDefault());
+  if (focused) view.focus();
+  host.dataset.ready = "";
+}
+
+export async function start() {
+  const found = document.querySelectorAll("textarea[data-editor]");
+  if (!found.length || !("adoptedStyleSheets" in Document.prototype)) return;
+  const cm = await import("../../vendor/codemirror.min.js");
+  for (const textarea of found) attach(cm, textarea);
+}
