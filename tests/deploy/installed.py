@@ -102,7 +102,9 @@ class Installed:
         )
 
     def keep_packages(self) -> None:
-        """Keep what a game's installation downloaded for the next run."""
+        """Keep what a game's installation downloaded, if any was, for the next run."""
+        if not self._apt.exists():
+            return
         shutil.copytree(
             self._apt, self._kept, dirs_exist_ok=True, ignore=lambda _, names: {"partial", "lock"} & {*names}
         )

@@ -88,7 +88,8 @@ def test_a_killed_game_is_started_again(undisturbed: Installed) -> None:
 def test_the_mount_of_one_server_restarted_takes_its_game_along_and_it_comes_back(undisturbed: Installed) -> None:
     portal = undisturbed
     portal.host.sh("systemctl stop left4me-overlay@target")
-    assert portal.host.show("left4me-server@target", "ActiveState")["ActiveState"] == "inactive"
+    state = portal.host.show("left4me-server@target", "ActiveState", "Result", "ExecMainStatus")
+    assert state["ActiveState"] == "inactive", (state, portal.host.journal("left4me-server@target", lines=20))
     assert portal.mounted() == {"bystander"}
     wait_for(lambda: portal.main_pid("target"), seconds=30, what="the agent bringing the server back")
     portal.shows("target", "running", seconds=SOON)
@@ -168,7 +169,8 @@ def answers(question: Callable[[], bool]) -> bool:
 def test_after_a_reboot_the_servers_that_should_run_do_and_no_others(pair: Installed, cleanly: bool) -> None:
     pair.power("target", "stop")
     reboot(pair, cleanly=cleanly)
-    pair.shows("bystander", "running", seconds=60)
+    wait_for(lambda: pair.main_pid("bystander"), seconds=60, what="the bystander running again")
+    pair.shows("bystander", "running", seconds=SOON)
     pair.shows("target", "stopped", seconds=SOON)
     assert pair.mounted() == {"bystander"}
     pair.power("target", "start")
