@@ -68,8 +68,17 @@ class UserAdmin(ModeratorAdmin):
     list_filter = (SuspendedFilter, "is_staff", "is_superuser")
     search_fields = ("username",)
     ordering = ("username",)
-    fields = ("username", "is_staff", "is_superuser", "suspended_at", "suspended_reason", "last_login", "date_joined")
-    readonly_fields = ("username", "suspended_at", "suspended_reason", "last_login", "date_joined")
+    fields = (
+        "username",
+        "is_staff",
+        "is_superuser",
+        "steam_id",
+        "suspended_at",
+        "suspended_reason",
+        "last_login",
+        "date_joined",
+    )
+    readonly_fields = ("username", "steam_id", "suspended_at", "suspended_reason", "last_login", "date_joined")
     actions = ("suspend", "reinstate", "reset_password")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:

@@ -7,6 +7,7 @@ from django import forms
 from django.contrib.auth.forms import UserCreationForm
 
 from portal.models import ApiToken, User
+from servers import steam_ids
 
 
 class LoginForm(AllauthLoginForm):
@@ -31,6 +32,23 @@ class InvitationForm(UserCreationForm):  # type: ignore[type-arg]
     def validate_password_for_user(self, user: User, **kwargs: Any) -> None:
         """Say what is wrong with a password where it was chosen, not where it was typed again."""
         super().validate_password_for_user(user, "password1")  # type: ignore[misc]
+
+
+class SteamIdForm(forms.Form):
+    """A member's Steam id, in whichever way they copied it. Empty takes it away."""
+
+    steam_id = forms.CharField(
+        label="Your Steam id", max_length=200, required=False,
+        help_text="17 digits, or as STEAM_1:0:11101, [U:1:22202] or https://steamcommunity.com/profiles/…",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )  # fmt: skip
+
+    def clean_steam_id(self) -> int | None:
+        text: str = self.cleaned_data["steam_id"]
+        try:
+            return steam_ids.parse(text) if text else None
+        except steam_ids.NotASteamId as error:
+            raise forms.ValidationError(str(error)) from error
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]

@@ -10,6 +10,8 @@ from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from servers import steam_ids
+
 # `\Z`, since `$` lets a newline follow; PostgreSQL reads both letters as Python does.
 USERNAME_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._-]{1,29}\Z"
 USERNAME_RULE = "Use 2 to 30 letters, digits, dots, dashes and underscores, starting with a letter or a digit."
@@ -29,6 +31,10 @@ class User(AbstractUser):
     session_generation = models.PositiveIntegerField(
         default=0, editable=False, help_text="Raised to end every session of this user for good."
     )
+    # Not unique: nobody proves that an account is theirs, so the first to claim one must not keep its owner from it.
+    steam_id = models.BigIntegerField(
+        null=True, blank=True, editable=False, help_text="Their account with Steam, as the 64-bit number."
+    )
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_reason = models.CharField(max_length=200, blank=True, editable=False)
 
@@ -45,6 +51,10 @@ class User(AbstractUser):
                 condition=Q(username__regex=USERNAME_PATTERN),
                 name="username_pattern",
                 violation_error_message=USERNAME_RULE,
+            ),
+            models.CheckConstraint(
+                condition=Q(steam_id=None) | Q(steam_id__range=(steam_ids.LOWEST, steam_ids.HIGHEST)),
+                name="user_steam_id_of_a_person",
             ),
         ]
 

@@ -139,6 +139,13 @@ def reset_password(*, by: User, user: User) -> str:
     return password
 
 
+def set_steam_id(*, user: User, steam_id: int | None) -> None:
+    """Note which Steam account is theirs; servers they have a say on take it up at their next start."""
+    with transaction.atomic():
+        User.objects.filter(pk=user.pk).update(steam_id=steam_id)
+        AuditEvent.objects.create(actor=user, action="steam id", detail={"user": user.username, "steam_id": steam_id})
+
+
 def _lock_administrators() -> set[int]:
     """Who is one now, all locked, so that two cannot suspend or demote each other at once and leave none.
 

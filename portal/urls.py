@@ -13,6 +13,7 @@ accounts = [
     path("accounts/login/", account.login, name="account_login"),
     path("accounts/logout/", account.logout, name="account_logout"),
     path("accounts/password/", account.password_change, name="account_change_password"),
+    path("accounts/steam-id/", views.steam_id, name="steam_id"),
     path("accounts/tokens/", views.api_tokens, name="api_tokens"),
     path("accounts/tokens/<int:pk>/revoke/", views.revoke_token, name="api_token_revoke"),
     path("invitations/<str:secret>/", views.invitation, name="invitation"),

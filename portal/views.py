@@ -10,8 +10,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from jobs.pages import member, members_only
 from portal import services, tokens
-from portal.forms import InvitationForm, TokenForm
+from portal.forms import InvitationForm, SteamIdForm, TokenForm
 from portal.models import ApiToken
+from servers import games
 
 
 @never_cache
@@ -38,6 +39,21 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
     except services.NameTaken as error:
         form.add_error("username", str(error))
     return render(request, page, {"form": form}, status=422 if form.is_bound else 200)
+
+
+@members_only
+@require_http_methods(["GET", "POST"])
+def steam_id(request: HttpRequest) -> HttpResponse:
+    """Which Steam account is the member's."""
+    user = member(request)
+    form = SteamIdForm(request.POST or None, initial={"steam_id": user.steam_id})
+    if request.method == "POST" and form.is_valid():
+        services.set_steam_id(user=user, steam_id=form.cleaned_data["steam_id"])
+        messages.success(request, "Saved. Servers take it up at their next start.")
+        return redirect("steam_id")
+    asking = sorted(game.name for game in games.all_games().values() if game.admins)
+    context = {"form": form, "games": asking}
+    return render(request, "portal/steam_id.html", context, status=422 if form.errors else 200)
 
 
 @members_only

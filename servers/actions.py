@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jobs.pages import done, is_htmx, member, members_only, refused
-from servers import access, games, services
+from servers import access, games, ingame, services
 from servers.errors import NameInvalid, ServerError
 from servers.forms import CommandForm, DeleteForm, NewServerForm, SettingsForm, ShareForm
 from servers.layers import stack
@@ -156,7 +156,13 @@ def people(request: HttpRequest, server: Server) -> HttpResponse:
 
 def people_context(request: HttpRequest, server: Server) -> dict[str, object]:
     memberships = server.memberships.model.objects.filter(server=server).select_related("user")
-    return head_context(request, server) | {"tab": "people", "memberships": memberships.order_by("user__username")}
+    game = games.all_games().get(server.game)
+    admins = game.admins if game else None
+    rows = [
+        (one.user, one.rights, admins and ingame.flags_of(server, admins, one.user, one.rights))
+        for one in memberships.order_by("user__username")
+    ]
+    return head_context(request, server) | {"tab": "people", "rows": rows, "admins": admins}
 
 
 @require_safe

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
-from servers import access, games, installing, services
+from servers import access, games, ingame, installing, services
 from servers.errors import ServerError
 from servers.layers import stack
 from servers.models import KEEP_DELETED, Installation, Node, Right, Server
@@ -164,6 +164,7 @@ def _launch(run: Run, server: Server) -> None:
     if layers:
         run.log(f"Layers over them: {', '.join(layer.name for layer in stack.layers(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
+    spec = ingame.enter_members(server, spec, run.log)
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
     run.log(f"Starting on {server.node.address}, ports: {ports}.")

@@ -5,14 +5,15 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from servers.games import placeholders
 from servers.games.base import Model, Path, fail
+from servers.games.base import inside as _inside
 from servers.games.controls import Actions, Console
+from servers.games.mods import Admins, Plugins
 from servers.games.render import Rendered, render
 from servers.games.syntax import RefusedError, Syntax, needs_whole_word, write
 from servers.games.values import InvalidValueError, Key, Setting
@@ -27,13 +28,6 @@ class SettingsError(Exception):
     def __init__(self, by_key: Mapping[str, str]) -> None:
         super().__init__(" ".join(by_key.values()))
         self.by_key = dict(by_key)
-
-
-def _inside(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or not value.isprintable() or "\\" in value:
-        raise fail((), f"{value!r} has to be a path inside the game's folder: relative and without `..`")
-    return str(path)
 
 
 class DebianInstall(Model):
@@ -136,6 +130,8 @@ class Game(Model):
     secrets: tuple[Key, ...] = ()
     settings: tuple[Setting, ...] = ()
     files: tuple[File, ...] = ()
+    admins: Admins | None = None
+    plugins: tuple[Plugins, ...] = ()
 
     _addons_inside = field_validator("addons")(_inside)
 
@@ -243,10 +239,17 @@ class Game(Model):
             raise fail(("actions",), "needs a console to send them to")
         if self.actions.changelevel and not self.maps:
             raise fail(("actions", "maps"), f"{self.actions.maps!r} is no setting with choices or suggestions")
+        self._check_mods()
         self._check_cvars()
         self._check_placeholders(ports)
         self._check_defaults()
         return self
+
+    def _check_mods(self) -> None:
+        if not self.console and self.plugins:
+            raise fail(("plugins",), "needs a console to ask for them")
+        if self.admins and self.admins.path in {file.path for file in self.files}:
+            raise fail(("admins", "path"), "is one of the files that the settings make")
 
     def _check_cvars(self) -> None:
         asked = [(index, setting) for index, setting in enumerate(self.settings) if setting.cvar]
