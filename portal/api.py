@@ -22,6 +22,7 @@ from portal.models import User
 from servers.api import router as servers_router
 from servers.api_panel import router as panel_router
 from servers.layer_api import router as layers_router
+from servers.own_file_api import router as own_files_router
 
 DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
 it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
@@ -31,6 +32,7 @@ TAGS = {
     "members": "Who else may do what with a server.",
     "games": "What servers can be created from.",
     "layers": "Files that go over a game's own, and the stacks of servers.",
+    "files": "Config files of a server, written by hand.",
     "jobs": "Work in progress and done.",
     "streams": "Numbered lines: logs of jobs and consoles of servers.",
     "me": "Whose token this is.",
@@ -99,6 +101,7 @@ api_errors.install(api)
 api.add_router("", servers_router)
 api.add_router("", panel_router)
 api.add_router("", layers_router)
+api.add_router("", own_files_router)
 api.add_router("", jobs_router)
 
 

@@ -1,5 +1,7 @@
 """What a service refuses, each with a sentence that a member understands and that says what to do."""
 
+from typing import Any
+
 
 class ServerError(Exception):
     """An expected refusal; its text is shown as it is. `field` names the form field it belongs to, if any."""
@@ -111,3 +113,19 @@ class VersionRefused(ServerError):
 
 class VersionInUse(ServerError):
     """A server stands on the version, or it is the current one."""
+
+
+class FileInvalid(ServerError):
+    """A file written by hand does not fit: by its name, its text, or because there are too many."""
+
+    def __init__(self, field: str, problems: list[str]) -> None:
+        super().__init__(" ".join(problems))
+        self.field, self.problems = field, problems
+
+
+class FileChanged(ServerError):
+    """Somebody else has written the file since; `current` is it, or None when they deleted it."""
+
+    def __init__(self, path: str, current: Any) -> None:
+        super().__init__(f"{path} was {'changed' if current else 'deleted'} by somebody else since you opened it.")
+        self.current = current

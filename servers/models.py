@@ -13,6 +13,7 @@ from django.utils import timezone
 from jobs.models import Stream
 from servers.audit_models import AuditEvent
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
+from servers.own_file_models import ServerFile
 from servers.panel_models import Pending, Sample
 from servers.update_models import UpdateCheck
 
@@ -32,6 +33,7 @@ __all__ = [
     "Right",
     "Sample",
     "Server",
+    "ServerFile",
     "ServerPort",
     "StackEntry",
     "UpdateCheck",

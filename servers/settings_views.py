@@ -55,7 +55,7 @@ def config_files(request: HttpRequest, server: Server) -> HttpResponse:
     """The config files as the next start writes them."""
     context = head_context(request, server) | {"tab": "settings"}
     try:
-        context["files"] = truth.config_files(server, games.get(server.game))
+        context["files"] = truth.config_files(server, games.get(server.game), server.own_files.all())
     except (games.UnknownGame, games.SettingsError, games.RenderError) as error:
         context["problem"] = str(error)
     return render(request, "servers/config_files.html", context)

@@ -1,10 +1,12 @@
 """What a runtime is told to run: a game's definition filled in, over the layers the server stands on."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from servers import own_files
 from servers.games import Game
+from servers.models import ServerFile
 from servers.runtime import get_runtime
 from servers.runtime.base import ServerSpec
 
@@ -17,8 +19,10 @@ def server_spec(
     settings: Mapping[str, Any],
     secrets: Mapping[str, str],
     ports: Mapping[str, int],
+    files: Iterable[ServerFile] = (),
 ) -> ServerSpec:
-    """`layers`: absolute folders, lowest first. Raises `SettingsError` and `RenderError` of `servers.games`."""
+    """`layers`: absolute folders, lowest first; `files`: written by hand. Raises `SettingsError` and `RenderError` of
+    `servers.games`."""
     rendered = game.render(
         settings=settings, secrets=secrets, ports=ports, name=name, merged=str(get_runtime().tree(name))
     )
@@ -26,7 +30,7 @@ def server_spec(
         name=name,
         layers=layers,
         argv=rendered.argv,
-        files=rendered.files,
+        files=own_files.put_over(rendered.files, files),
         environment=rendered.environment,
         workdir=rendered.workdir,
         stop_signal=rendered.stop.signal,

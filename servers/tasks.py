@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
-from servers import access, games, ingame, installing, services
+from servers import access, games, ingame, installing, own_files, services
 from servers.errors import ServerError
 from servers.layers import stack
-from servers.models import KEEP_DELETED, Installation, Node, Right, Server
+from servers.models import KEEP_DELETED, Installation, Node, Right, Server, ServerFile
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
 from servers.runtime.sockets import ports_in_use
@@ -160,7 +160,8 @@ def _launch(run: Run, server: Server) -> None:
     layers = stack.for_start(server)
     installation = _take_current_version(server, layers)
     _leave_ports_in_use(run, server)
-    spec = _spec(server, installation, layers)
+    files = own_files.for_start(server, run.log)
+    spec = _spec(server, installation, layers, files)
     if layers:
         run.log(f"Layers over them: {', '.join(layer.name for layer in stack.layers(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
@@ -168,7 +169,7 @@ def _launch(run: Run, server: Server) -> None:
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
     run.log(f"Starting on {server.node.address}, ports: {ports}.")
-    services.record_start(server=server, settings=games.get(server.game).complete_settings(server.chosen))
+    services.record_start(server=server, files=files)
     began = time.monotonic()
     try:
         runtime.start(spec)
@@ -202,7 +203,9 @@ def _take_current_version(server: Server, layers: Sequence[Path]) -> Installatio
     return found
 
 
-def _spec(server: Server, installation: Installation, layers: Sequence[Path]) -> ServerSpec:
+def _spec(
+    server: Server, installation: Installation, layers: Sequence[Path], files: Sequence[ServerFile]
+) -> ServerSpec:
     return server_spec(
         games.get(server.game),
         name=server.name,
@@ -210,6 +213,7 @@ def _spec(server: Server, installation: Installation, layers: Sequence[Path]) ->
         settings=server.chosen,
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},
+        files=files,
     )
 
 

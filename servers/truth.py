@@ -1,11 +1,12 @@
 """What a server's settings are, in each place that has a say: the game, its blueprint, the member, the running game."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Any
 
-from servers import games
-from servers.models import Server
+from servers import games, own_files
+from servers.models import Server, ServerFile
 from servers.runtime import get_runtime
 from servers.services.commands import hide_secrets
 
@@ -15,7 +16,7 @@ HIDDEN = "•••"
 @dataclass(frozen=True)
 class Row:
     """One setting, each value in words; None where that place says nothing. `changes`: the next start makes another
-    value of it than the game was started with."""
+    value of it than the game was started with. `by_hand`: the file whose lines by hand say what the next start's is."""
 
     key: str
     label: str
@@ -24,6 +25,7 @@ class Row:
     saved: str | None
     running: str | None
     next: str
+    by_hand: str = ""
 
     @property
     def changes(self) -> bool:
@@ -31,8 +33,9 @@ class Row:
 
 
 def rows(server: Server, game: "games.Game") -> list[Row]:
-    """One for each setting of the game, in the order of the form. Reads `server.blueprint`."""
-    coming = game.default_settings() | server.chosen
+    """One for each setting of the game, in the order of the form. Reads `server.blueprint` and its own files."""
+    by_hand = own_files.by_hand(game, server.own_files.all())
+    coming = game.default_settings() | server.chosen | {key: one.value for key, one in by_hand.items()}
     started = server.started_with if server.is_live else {}
     own = server.blueprint.settings if server.blueprint else {}
     return [
@@ -44,6 +47,7 @@ def rows(server: Server, game: "games.Game") -> list[Row]:
             saved=_known(setting, server.settings),
             running=_known(setting, started),
             next=_words(setting, coming[setting.key]),
+            by_hand=by_hand[setting.key].path if setting.key in by_hand else "",
         )
         for setting in game.settings
     ]
@@ -58,7 +62,7 @@ def _words(setting: Any, value: Any) -> str:
         case "password":
             return HIDDEN if value else "none"
         case "boolean":
-            return "yes" if value else "no"
+            return value if isinstance(value, str) else "yes" if value else "no"
         case "choice":
             return str(setting.choices.get(value, value))
         case _:
@@ -90,14 +94,18 @@ def compare(server: Server, game: "games.Game", answers: Mapping[str, str | None
     return found
 
 
-def config_files(server: Server, game: "games.Game") -> dict[str, str]:
-    """The files that the next start writes, by path, without the server's secrets. Raises `SettingsError`,
-    `RenderError`."""
+def config_files(server: Server, game: "games.Game", files: Iterable[ServerFile] = ()) -> dict[str, str]:
+    """The files that the next start writes, by path, those of `files` by hand among them, without any password that the
+    portal knows. Raises `SettingsError`, `RenderError`."""
+    hidden = token_hex(8)
     rendered = game.render(
         settings=server.chosen,
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},
         name=server.name,
         merged=str(get_runtime().tree(server.name)),
+        hide=hidden,
     )
-    return {path: hide_secrets(server, content.decode(errors="replace")) for path, content in rendered.files.items()}
+    made = {path: content.replace(hidden.encode(), HIDDEN.encode()) for path, content in rendered.files.items()}
+    written = own_files.put_over(made, files)
+    return {path: hide_secrets(server, content.decode(errors="replace")) for path, content in written.items()}

@@ -2,7 +2,17 @@
 
 from django.urls import path, re_path
 
-from servers import actions, installation_views, layer_views, panel, settings_views, stack_views, upload_views, views
+from servers import (
+    actions,
+    installation_views,
+    layer_views,
+    own_file_views,
+    panel,
+    settings_views,
+    stack_views,
+    upload_views,
+    views,
+)
 
 app_name = "servers"
 HOLDER = r"^(?P<kind>servers|blueprints)/(?P<name>[-\w]+)/layers/"
@@ -17,6 +27,9 @@ urlpatterns = [
     path("servers/<slug:name>/settings/ask/", settings_views.ask, name="ask_settings"),
     path("servers/<slug:name>/settings/files/", settings_views.config_files, name="config_files"),
     path("servers/<slug:name>/settings/follow/", settings_views.follow, name="follow"),
+    path("servers/<slug:name>/own-files/", own_file_views.file_list, name="own_files"),
+    path("servers/<slug:name>/own-files/file/", own_file_views.own_file, name="own_file"),
+    path("servers/<slug:name>/parts/own-files/", own_file_views.file_list_part, name="own_files_part"),
     path("servers/<slug:name>/parts/truth/", settings_views.truth_part, name="truth_part"),
     path("servers/<slug:name>/people/", actions.people, name="people"),
     path("servers/<slug:name>/people/<int:user_id>/remove/", actions.unshare, name="unshare"),

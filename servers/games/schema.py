@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from servers.games import placeholders
 from servers.games.base import Model, Path, fail
@@ -130,6 +130,7 @@ class Game(Model):
     secrets: tuple[Key, ...] = ()
     settings: tuple[Setting, ...] = ()
     files: tuple[File, ...] = ()
+    editable: tuple[Annotated[str, AfterValidator(_inside)], ...] = ()  # patterns of files one may write by hand
     admins: Admins | None = None
     plugins: tuple[Plugins, ...] = ()
 
@@ -206,14 +207,19 @@ class Game(Model):
         name: str,
         merged: str,
         address: str = "0.0.0.0",  # noqa: S104 - a game server is there to be reached
+        hide: str = "",
     ) -> Rendered:
         """What to start. `settings` as stored: what the game no longer knows is ignored, what is not there is default.
 
         `merged` is the absolute path of the server's files as the game sees them, `address` the one it listens on.
+        `hide`, where given, stands for every secret and password: letters and digits alone.
         Raises `SettingsError`, or `RenderError` when a port or secret is missing.
         """
         values = self.complete_settings(settings)
         texts = {key: self.settings_by_key[key].text(value) for key, value in values.items()}
+        if hide:
+            secrets = dict.fromkeys(secrets, hide)
+            texts |= {key: hide for key, text in texts.items() if text and self.settings_by_key[key].type == "password"}
         # The interpreter itself, not a virtual environment's link to it: a sandboxed game cannot see the portal.
         python = getattr(sys, "_base_executable", "") or sys.executable
         own = {"merged": merged, "python": python, "name": name, "address": address}

@@ -27,6 +27,13 @@ class _Setting(Model):
         """A cleaned value as the game's files and arguments spell it."""
         return str(value)
 
+    def read(self, text: str) -> Any:
+        """The value of a text that somebody wrote for the game; the text itself where it is none that fits."""
+        try:
+            return self.clean(text)
+        except InvalidValueError:
+            return text
+
     @model_validator(mode="after")
     def _default_fits(self) -> Self:
         try:
@@ -125,7 +132,10 @@ class BooleanSetting(_Setting):
         return known[value]
 
     def text(self, value: Any) -> str:
-        return self.on if value else self.off
+        return value if isinstance(value, str) else self.on if value else self.off
+
+    def read(self, text: str) -> Any:
+        return {self.on: True, self.off: False}.get(text, text)
 
 
 Setting = Annotated[StringSetting | IntegerSetting | ChoiceSetting | BooleanSetting, Field(discriminator="type")]

@@ -34,6 +34,7 @@ from servers.services.layers import (
 )
 from servers.services.moderation import ban_player, call_roll, change_level, kick_player, list_players, say
 from servers.services.observing import beat, record_host_report, record_query, record_unit
+from servers.services.own_files import delete_own_file, write_own_file
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sharing import share_server, transfer_server, unshare_server
@@ -92,6 +93,7 @@ __all__ = [
     "create_server",
     "delete_blueprint",
     "delete_layer",
+    "delete_own_file",
     "delete_server",
     "discard_stale_uploads",
     "discard_upload",
@@ -148,4 +150,5 @@ __all__ = [
     "use_current_version",
     "wait_until_empty",
     "write_layer_file",
+    "write_own_file",
 ]

@@ -16,6 +16,7 @@ from servers.errors import NameInvalid, NameTaken, TooManyServers
 from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Layer, Node, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.following import own_choices
+from servers.services.own_files import copy_own_files
 from servers.services.ports import give_ports
 from servers.services.stacks import copy_stack, fill_slot
 
@@ -56,8 +57,8 @@ def create_server(
 
 
 def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]:
-    """A server of `by`'s with the settings and layers of `server`; the job copies its files. Neither secrets nor
-    members are copied.
+    """A server of `by`'s with the settings, layers and files written by hand of `server`; the job copies what the
+    game wrote. Neither secrets nor members are copied.
 
     Raises as `create_server` does, and `ServerGone`.
     """
@@ -68,6 +69,7 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
             settings=game.clean_settings(source.settings), node=source.node,
         )  # fmt: skip
         copy_stack(source=source, server=made)
+        copy_own_files(source=source, server=made)
         job = enqueue(
             kind=CLONE,
             subject=made.topic,

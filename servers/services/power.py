@@ -3,19 +3,21 @@
 The job that installs the game is asked for in a transaction before: one transaction locks one job subject only.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 
 from jobs.models import Job
 from jobs.services import enqueue
+from servers import games, own_files
 from servers.errors import OwnerSuspended, ServerGone
 from servers.layers import stack
-from servers.models import Server
+from servers.models import Server, ServerFile
 from servers.services.common import locked, record, supersede
 from servers.services.installations import installation_for_start
+from servers.services.own_files import record_started_files
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -80,9 +82,12 @@ def take_up(*, server: Server, job: int, desired: Server.Desired, unless: Collec
     return None
 
 
-def record_start(*, server: Server, settings: Mapping[str, Any]) -> None:
-    """The job's: it is about to be started with these, a value for each setting."""
-    Server.objects.filter(pk=server.pk).update(started_with=settings)
+def record_start(*, server: Server, files: Sequence[ServerFile]) -> None:
+    """The job's: it is about to be started with its settings and these files written by hand."""
+    game = games.get(server.game)
+    by_hand = {key: one.value for key, one in own_files.by_hand(game, files).items()}
+    Server.objects.filter(pk=server.pk).update(started_with=game.complete_settings(server.chosen) | by_hand)
+    record_started_files(server=server, files=files)
 
 
 def _press(

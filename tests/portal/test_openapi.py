@@ -41,7 +41,9 @@ def there(server: Server, bob: User, share: Callable[..., Membership]) -> dict[s
     share(bob, Right.POWER)
     job = services.start_server(by=server.owner, server=server)
     layer = Layer.objects.create(slug="motd", name="Motd", game="practice", kind="files", owner=server.owner)
-    return {"name": server.name, "slug": layer.slug, "username": bob.username, "id": job.pk, "number": 3}
+    path = services.write_own_file(by=server.owner, server=server, path="motd.txt", text="Hello", was=None).path
+    there = {"name": server.name, "slug": layer.slug, "username": bob.username, "id": job.pk, "number": 3}
+    return there | {"path": path}
 
 
 def check(case: schemathesis.Case, token: str, *but: Any) -> None:

@@ -1,0 +1,360 @@
+"""Config files by hand: what fits, who may, what a start makes of them, and what the table of settings says."""
+
+from pathlib import Path
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from portal.models import User
+from servers import games, own_files, services, truth
+from servers.errors import FileChanged, FileInvalid
+from servers.models import Right, Server, ServerFile
+from servers.runtime import get_runtime
+from servers.services.own_files import MOST_FILES
+from tests.api import Api
+from tests.servers.living import lines_of, sees, settled
+
+SECRET = "0123456789abcdef"
+PAGES = ["own-files/", "own-files/file/", "own-files/file/?path=server.cfg", "parts/own-files/"]
+
+
+def write(by: User, server: Server, path: str, text: str, was: str | None = None) -> ServerFile:
+    return services.write_own_file(by=by, server=server, path=path, text=text, was=was)
+
+
+def problems(slug: str, path: str, text: str) -> list[str]:
+    return own_files.problems(games.get(slug), path, text)
+
+
+@pytest.mark.parametrize(
+    ("slug", "path", "says"),
+    [
+        ("practice", "server.cfg", ""),
+        ("practice", "cfg/x.cfg", ""),
+        ("practice", "motd.txt", ""),
+        ("practice", "x.cfg", "takes files by hand only at server.cfg, cfg/*.cfg"),
+        ("practice", "cfg/deep/x.cfg", "only at"),
+        ("practice", "deep/cfg/x.cfg", "only at"),
+        ("practice", "practice/world.py", "only at"),
+        ("practice", "cfg/../server.cfg", "leads out of its folder"),
+        ("practice", "/etc/passwd", "absolute"),
+        ("practice", "cfg//x.cfg", "not a name"),
+        ("practice", "./motd.txt", "Write it as motd.txt"),
+        ("practice", "", "not a name"),
+        ("left4dead2", "left4dead2/cfg/cfgogl/zonemod/confogl.cfg", ""),
+        ("left4dead2", "left4dead2/host.txt", ""),
+        ("left4dead2", "srcds_linux", "only at"),
+        ("left4dead2", "left4dead2/addons/sourcemod/configs/admins_simple.ini", "only at"),
+    ],
+)
+def test_only_files_of_the_games_patterns_are_written(slug: str, path: str, says: str) -> None:
+    found = own_files.check_path(games.get(slug), path)
+    assert says in found if says else found == ""
+
+
+@pytest.mark.parametrize(
+    ("slug", "path", "text", "says"),
+    [
+        ("practice", "server.cfg", "sv_tags x\nhostname Zoë", ["Line 2, column 12: “ë” is not plain ASCII"]),
+        ("practice", "server.cfg", "\ufeffa\u200b", ["Line 1, column 1: character FEFF", "column 3: character 200B"]),
+        ("practice", "motd.txt", "Grüße 🎉\n", []),
+        ("practice", "motd.txt", "a\x07", ["Line 1, column 2: character 0007 is not text"]),
+        ("practice", "motd.txt", "rcon_password is a word", []),
+        ("practice", "server.cfg", 'RCON_Password "x"', ["Line 1, column 1: RCON_Password is for the portal alone"]),
+        ("practice", "server.cfg", "echo 1; rcon_password x", ["Line 1, column 9"]),
+        ("practice", "server.cfg", 'alias a "rcon_password x"', ["Line 1, column 10"]),
+        ("practice", "server.cfg", '"rcon_password" x', ["Line 1, column 2"]),
+        ("practice", "server.cfg", 'echo "//"; rcon_password x', ["Line 1, column 12"]),
+        ("practice", "server.cfg", "// rcon_password x", []),
+        ("practice", "server.cfg", "sv_rcon_password_x 1", []),
+        ("practice", "cfg/x.cfg", "rcon_password x", ["Line 1"]),
+        ("openarena", "usr/lib/openarena-server/baseoa/left4me.cfg", "seta rconpassword x", ["Line 1, column 6"]),
+        ("teeworlds", "usr/share/games/teeworlds/left4me.cfg", 'sv_name "Zoë"', []),
+        ("teeworlds", "usr/share/games/teeworlds/left4me.cfg", "sv_port 1; EC_PORT 2", ["sv_port", "EC_PORT"]),
+        ("teeworlds", "usr/share/games/teeworlds/left4me.cfg", "# sv_port is the portal's", []),
+        ("practice", "motd.txt", "x" * (64 << 10), []),
+        ("practice", "motd.txt", "ä" * (33 << 10), ["64 KB at most"]),
+    ],
+)
+def test_what_a_text_may_not_hold_is_told_with_line_and_column(
+    slug: str, path: str, text: str, says: list[str]
+) -> None:
+    found = problems(slug, path, text)
+    assert len(found) == len(says), found
+    assert all(each in sentence for each, sentence in zip(says, found, strict=True))
+
+
+def test_of_many_problems_a_few_are_told() -> None:
+    assert len(problems("practice", "server.cfg", "ü" * 100)) == 5
+
+
+def test_a_file_is_written_changed_and_deleted_and_the_audit_trail_says_so(server: Server, alice: User) -> None:
+    made = write(alice, server, "motd.txt", "one\r\ntwo", was="")
+    assert (made.text, made.updated_by) == ("one\ntwo", alice)
+    write(alice, server, "motd.txt", "three", was=made.version)
+    services.delete_own_file(by=alice, server=server, path="motd.txt", was=None)
+    services.delete_own_file(by=alice, server=server, path="motd.txt", was=None)
+    assert not server.own_files.exists()
+    noted = [(one.actor, one.action, one.detail["path"]) for one in server.audit.order_by("pk")]
+    assert noted == [(alice, verb, "motd.txt") for verb in ("write file", "write file", "delete file")]
+
+
+def test_what_somebody_else_wrote_meanwhile_is_not_overwritten(server: Server, alice: User, bob: User) -> None:
+    seen = write(alice, server, "motd.txt", "one", was="").version
+    for was in ("", "x" * 32):
+        with pytest.raises(FileChanged) as caught:
+            write(bob, server, "motd.txt", "bob's", was=was)
+        assert caught.value.current.text == "one"
+    with pytest.raises(FileChanged):
+        services.delete_own_file(by=bob, server=server, path="motd.txt", was="")
+    services.delete_own_file(by=alice, server=server, path="motd.txt", was=seen)
+    with pytest.raises(FileChanged, match="deleted by somebody else"):
+        write(bob, server, "motd.txt", "bob's", was=seen)
+    assert not server.own_files.exists()
+
+
+def test_their_number_and_size_are_bounded(server: Server, alice: User) -> None:
+    for number in range(MOST_FILES):
+        write(alice, server, f"cfg/{number}.cfg", "")
+    with pytest.raises(FileInvalid, match="64 files"):
+        write(alice, server, "cfg/one-more.cfg", "")
+    write(alice, server, "cfg/0.cfg", "still changed")
+    with pytest.raises(IntegrityError, match="server_file_bounded"), transaction.atomic():
+        ServerFile.objects.create(server=server, path="x", text="ä" * (33 << 10))
+
+
+def test_a_file_and_a_folder_of_one_name_cannot_both_be(server: Server, alice: User) -> None:
+    ServerFile.objects.create(server=server, path="cfg")
+    with pytest.raises(FileInvalid, match="cfg is there already"):
+        write(alice, server, "cfg/x.cfg", "")
+
+
+def test_a_clone_has_them_too(server: Server, alice: User, bob: User, share) -> None:
+    share(bob, Right.SETTINGS, Right.FILES)
+    write(alice, server, "motd.txt", "hello")
+    copy, _ = services.clone_server(by=bob, server=server, name="copy")
+    assert [(one.path, one.text, one.updated_by) for one in copy.own_files.all()] == [("motd.txt", "hello", bob)]
+
+
+# The table of settings
+
+
+def test_the_table_says_what_lines_by_hand_make_of_a_setting(server: Server, alice: User) -> None:
+    text = 'sv_tags "first"\n// hostname x\nhostname "By hand" // really\nSV_TAGS last;map c5m1_waterfront\nmap\n'
+    write(alice, server, "server.cfg", text + 'sv_visiblemaxplayers 99\nsv_password ""\necho demo_players 3')
+    write(alice, server, "cfg/other.cfg", "demo_players 1")
+    Server.objects.filter(pk=server.pk).update(settings={"hostname": "Typed", "password": "geheim"})
+    rows = {row.key: row for row in truth.rows(Server.objects.get(pk=server.pk), games.get("practice"))}
+    by_hand = {key: row.next for key, row in rows.items() if row.by_hand == "server.cfg"}
+    assert by_hand == {
+        "hostname": "By hand", "tags": "last", "map": "The Parish: Waterfront", "max_players": "99", "password": "none",
+    }  # fmt: skip
+    assert (rows["hostname"].saved, rows["simulated_players"].by_hand) == ("Typed", "")
+
+
+def test_a_switch_is_read_as_the_game_spells_it(server: Server, alice: User) -> None:
+    game = games.get("left4dead2")
+    for text, value, word in (("0", True, "yes"), ("1", False, "no"), ("maybe", "maybe", "maybe")):
+        file = ServerFile(path="left4dead2/cfg/server.cfg", text=f"sv_lan {text}")
+        assert own_files.by_hand(game, [file])["public"].value == value
+        setting = game.settings_by_key["public"]
+        assert (setting.text(value), truth._words(setting, value)) == (text, word)
+
+
+def test_the_settings_page_says_where_a_setting_is_set_by_hand(client: Client, server: Server, alice: User) -> None:
+    write(alice, server, "server.cfg", "sv_tags by,hand")
+    client.force_login(alice)
+    page = client.get(f"/servers/{server.name}/settings/").content.decode()
+    assert "set by hand in <code>server.cfg</code>" in page
+    assert "/own-files/" in page
+    Server.objects.filter(pk=server.pk).update(secrets={"rcon": SECRET})
+    files = client.get(f"/servers/{server.name}/settings/files/").content.decode()
+    assert files.index("rcon_password &quot;•••&quot;") < files.index("sv_tags by,hand")
+
+
+# Pages
+
+
+def test_a_stranger_finds_nothing_and_a_member_needs_the_right(
+    client: Client, server: Server, alice: User, bob: User, charlie: User, share
+) -> None:
+    membership = share(bob, Right.SETTINGS, Right.RCON)
+    form = {"path": "motd.txt", "text": "x", "was": ""}
+    for path in PAGES:
+        url = f"/servers/{server.name}/{path}"
+        client.logout()
+        assert client.get(url).headers["Location"].startswith("/accounts/login/")
+        for user, status in ((charlie, 404), (bob, 403)):
+            client.force_login(user)
+            assert client.get(url).status_code == status
+            if "/file/" in url:
+                assert client.post(url, form).status_code == status
+    client.force_login(alice)
+    User.objects.filter(pk=alice.pk).update(suspended_at=timezone.now())
+    assert client.post(f"/servers/{server.name}/own-files/file/", form).headers["Location"].startswith("/accounts/")
+    assert not ServerFile.objects.exists()
+    membership.rights.append(Right.FILES)
+    membership.save()
+    client.force_login(bob)
+    assert [client.get(f"/servers/{server.name}/{path}").status_code for path in PAGES] == [200] * len(PAGES)
+    assert client.post(f"/servers/{server.name}/own-files/file/", form).status_code == 302
+    assert ServerFile.objects.get().updated_by == bob
+
+
+def test_the_generated_part_is_shown_without_any_password(client: Client, server: Server, bob: User, share) -> None:
+    share(bob, Right.FILES)
+    Server.objects.filter(pk=server.pk).update(secrets={"rcon": SECRET}, settings={"password": "geheim"})
+    client.force_login(bob)
+    page = client.get(f"/servers/{server.name}/own-files/file/?path=server.cfg").content.decode()
+    assert "sv_password &quot;•••&quot;\nsv_tags &quot;practice,left4me&quot;\nrcon_password &quot;•••&quot;" in page
+    assert SECRET not in page
+    assert "geheim" not in page
+
+
+def test_a_text_that_does_not_fit_is_given_back_with_every_reason(client: Client, server: Server, alice: User) -> None:
+    client.force_login(alice)
+    form = {"path": "cfg/x.cfg", "text": "hostname Zoë\r\nrcon_password <b>", "was": ""}
+    answer = client.post(f"/servers/{server.name}/own-files/file/", form)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "Line 1, column 12: “ë” is not plain ASCII" in page
+    assert "Line 2, column 1: rcon_password is for the portal alone to set" in page
+    assert "hostname Zoë\r\nrcon_password &lt;b&gt;</textarea>" in page
+    form |= {"path": "elsewhere.cfg", "text": "x"}
+    answer = client.post(f"/servers/{server.name}/own-files/file/", form)
+    assert answer.status_code == 422
+    assert "takes files by hand only at" in answer.content.decode()
+
+
+def test_two_who_edit_one_file_at_once_lose_nothing(client: Client, server: Server, alice: User, bob: User) -> None:
+    url = f"/servers/{server.name}/own-files/file/?path=motd.txt"
+    seen = write(alice, server, "motd.txt", "one").version
+    write(bob, server, "motd.txt", "bob's <text>")
+    client.force_login(alice)
+    form = {"path": "motd.txt", "text": "alice's text", "was": seen}
+    answer = client.post(url, form)
+    page = answer.content.decode()
+    assert answer.status_code == 409
+    assert "bob saved it since you opened it" in page
+    assert "bob&#x27;s &lt;text&gt;" in page
+    assert "alice&#x27;s text</textarea>" in page
+    assert server.own_files.get().text == "bob's <text>"
+    again = form | {"was": server.own_files.get().version}
+    assert f'value="{again["was"]}"' in page
+    assert client.post(url, again).status_code == 302
+    assert server.own_files.get().text == "alice's text"
+    server.own_files.get().delete()
+    answer = client.post(url, again)
+    assert (answer.status_code, "Somebody deleted it" in answer.content.decode()) == (409, True)
+    assert client.post(url, form | {"was": ""}).status_code == 302
+
+
+def test_it_is_deleted_from_its_page(client: Client, server: Server, alice: User) -> None:
+    file = write(alice, server, "server.cfg", "sv_tags x")
+    client.force_login(alice)
+    url = f"/servers/{server.name}/own-files/file/?path=server.cfg"
+    assert "Delete these lines" in client.get(url).content.decode()
+    form = {"path": "server.cfg", "text": "ü", "was": file.version, "delete": "1"}
+    assert client.post(url, form).status_code == 302
+    assert not server.own_files.exists()
+
+
+def test_pages_cost_the_same_for_as_many_files_as_there_may_be(
+    client: Client, server: Server, alice: User, bob: User
+) -> None:
+    for number in range(MOST_FILES):
+        write((alice, bob)[number % 2], server, f"cfg/{number}.cfg", "x" * 1000)
+    client.force_login(alice)
+    for path in [*PAGES, "own-files/file/?path=cfg/7.cfg", "settings/", "settings/files/", "parts/truth/"]:
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert client.get(f"/servers/{server.name}/{path}").status_code == 200
+        assert len(queries) <= 12, path
+
+
+def test_a_game_whose_definition_went_away_says_so(client: Client, server: Server, alice: User) -> None:
+    write(alice, server, "motd.txt", "x")
+    Server.objects.filter(pk=server.pk).update(game="gone")
+    client.force_login(alice)
+    assert "motd.txt" in client.get(f"/servers/{server.name}/own-files/").content.decode()
+    page = client.get(f"/servers/{server.name}/own-files/file/?path=motd.txt").content.decode()
+    assert "is not defined on this portal any more" in page
+
+
+# The API
+
+
+def test_the_api_lists_reads_writes_and_deletes_them(server: Server, alice: User) -> None:
+    api, base = Api(alice), f"/servers/{server.name}/own-files"
+    assert api("get", base).json() == {"items": [], "next": None}
+    written = api("put", f"{base}/cfg/x.cfg", {"text": "a\r\nb"}).json()
+    assert (written["text"], written["updated_by"]) == ("a\nb", "alice")
+    assert [one["path"] for one in api("get", base).json()["items"]] == ["cfg/x.cfg"]
+    assert api("get", f"{base}/cfg/x.cfg").json() == written
+    assert api("put", f"{base}/cfg/x.cfg?was=", {"text": "c"}).status_code == 409
+    assert api("put", f"{base}/cfg/x.cfg?was={written['version']}", {"text": "c"}).json()["text"] == "c"
+    refused = api("put", f"{base}/cfg/x.cfg", {"text": "ü"})
+    assert (refused.status_code, list(refused.json()["errors"])) == (422, ["text"])
+    refused = api("put", f"{base}/practice/world.py", {"text": ""})
+    assert (refused.status_code, list(refused.json()["errors"])) == (422, ["path"])
+    assert api("get", f"{base}/no.cfg").status_code == 404
+    assert api("delete", f"{base}/cfg/x.cfg?was={written['version']}").status_code == 409
+    assert api("delete", f"{base}/cfg/x.cfg").status_code == 204
+    assert api("delete", f"{base}/cfg/x.cfg").status_code == 204
+
+
+def test_in_the_api_too_they_are_for_who_may_change_files(
+    server: Server, alice: User, bob: User, charlie: User, share
+) -> None:
+    membership, base = share(bob, Right.SETTINGS), f"/servers/{server.name}/own-files"
+    calls = [("get", base, None), *((verb, f"{base}/motd.txt", body) for verb, body in VERBS)]
+    theirs = Api(bob)
+    for api, status in ((Api(), 401), (Api(charlie), 404), (theirs, 403)):
+        assert [api(*call).status_code for call in calls] == [status] * 4
+    suspended = Api(alice)
+    User.objects.filter(pk=alice.pk).update(suspended_at=timezone.now())
+    assert [suspended(*call).status_code for call in calls] == [401] * 4
+    membership.rights.append(Right.FILES)
+    membership.save()
+    assert theirs("put", f"{base}/motd.txt", {"text": "x"}).status_code == 200
+
+
+VERBS = [("get", None), ("put", {"text": "x"}), ("delete", None)]
+
+
+# The game
+
+
+def test_a_start_writes_them_and_lines_by_hand_win(portal, practice: Server, alice: User) -> None:
+    write(alice, practice, "server.cfg", "sv_tags by,hand")
+    write(alice, practice, "motd.txt", "Hällo")
+    left_out = ServerFile.objects.create(server=practice, path="practice/world.py", text="raise SystemExit")
+    portal.start("cluster")
+    portal.start("agent")
+    start = services.start_server(by=alice, server=practice)
+    assert settled(start) == "succeeded", start.error
+    sees(practice, "running")
+    assert any(
+        line.startswith("practice/world.py, written by hand, is left out.") for line in lines_of(start.stream_id)
+    )
+    state = get_runtime().states([practice.name])[practice.name]
+    tree = Path(f"/proc/{state.pid}/root{get_runtime().tree(practice.name)}")
+    assert (tree / "motd.txt").read_text() == "Hällo\n"
+    assert (tree / "server.cfg").read_text().endswith('"\nsv_tags by,hand\n')
+    answers = services.ask_settings(practice)
+    assert answers["tags"] == "by,hand"
+    game = games.get("practice")
+    practice = Server.objects.select_related("blueprint").get(pk=practice.pk)
+    assert not any(one.strays for one in truth.compare(practice, game, answers))
+    assert not any(row.changes for row in truth.rows(practice, game))
+    assert {one.path: one.is_started for one in practice.own_files.all()} == {
+        "motd.txt": True, "practice/world.py": False, "server.cfg": True,
+    }  # fmt: skip
+    left_out.delete()
+    write(alice, practice, "server.cfg", "sv_tags other")
+    assert [row.key for row in truth.rows(practice, game) if row.changes] == ["tags"]
+    assert practice.own_files.filter(is_started=False).get().path == "server.cfg"
