@@ -90,8 +90,11 @@ install_units() {
     for unit in "$from"/units/*.{service,slice,target,timer}; do
         install -m 644 "$unit" "$UNITS/"
     done
-    drop_in left4me-server@ left4me-server-257.conf "$from" "$([[ $(systemd_version) -ge 257 ]] && echo yes)"
-    drop_in left4me-server@ left4me-server-252.conf "$from" "$([[ $(systemd_version) -lt 257 ]] && echo yes)"
+    for unit in server build build-net; do
+        drop_in "left4me-$unit@" "left4me-${unit%-net}-257.conf" "$from" "$([[ $(systemd_version) -ge 257 ]] && echo yes)"
+        drop_in "left4me-$unit@" "left4me-${unit%-net}-252.conf" "$from" "$([[ $(systemd_version) -lt 257 ]] && echo yes)"
+    done
+    drop_in left4me-build-net@ left4me-build-net.conf "$from" yes
     drop_in left4me-overlay@ left4me-overlay-fuse.conf "$from" "$([[ $(setting LEFT4ME_OVERLAY) == fuse ]] && echo yes)"
     systemd-sysusers /etc/sysusers.d/left4me.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/left4me.conf

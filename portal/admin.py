@@ -43,7 +43,7 @@ class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
         labels = {"is_staff": "Moderator", "is_superuser": "Administrator"}
         help_texts = {
             "is_staff": "May see and manage every server, and suspend members.",
-            "is_superuser": "May also suspend moderators, and make new ones.",
+            "is_superuser": "May also suspend moderators, make new ones, and write scripts that make layers.",
         }
 
 

@@ -88,14 +88,29 @@ def may_use_layer(user: "User | AnonymousUser", layer: Layer) -> bool:
 
 
 def may_change_layer(user: "User | AnonymousUser", layer: Layer) -> bool:
-    """Its owner and staff may rebuild, share and delete it."""
+    """Its owner and staff may rebuild, share and delete it; one that a script makes, administrators only."""
+    if layer.kind == Layer.Kind.SCRIPT:
+        return may_write_scripts(user)
     return may_enter(user) and (user.is_staff or layer.owner_id == user.pk)
 
 
 def require_layer_change(user: "User | AnonymousUser", layer: Layer) -> None:
     """Raise `PermissionDenied` unless `user` may change the layer, which they were shown already."""
+    if layer.kind == Layer.Kind.SCRIPT:
+        require_scripts(user)
     if not may_change_layer(user, layer):
         raise PermissionDenied(f"Only its owner or a moderator may change {layer.name}.")
+
+
+def may_write_scripts(user: "User | AnonymousUser") -> bool:
+    """Whether `user` may have scripts run on the machine, in a sandbox, that make layers."""
+    return may_enter(user) and user.is_superuser
+
+
+def require_scripts(user: "User | AnonymousUser") -> None:
+    """Raise `PermissionDenied` unless `user` may have scripts run."""
+    if not may_write_scripts(user):
+        raise PermissionDenied("Layers that a script makes are for administrators to write, build, change and delete.")
 
 
 class FeedPolicy:

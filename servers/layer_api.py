@@ -25,7 +25,7 @@ class LayerOut(Schema):
     slug: str
     name: str
     game: str
-    kind: str = Field(description="archive, workshop or files.")
+    kind: str = Field(description="archive, workshop, files or script.")
     visibility: str
     owner: str = Field(alias="owner.username")
     digest: str | None = Field(None, alias="build.digest")

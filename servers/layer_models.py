@@ -38,6 +38,7 @@ class Layer(models.Model):
         ARCHIVE = "archive", "Uploaded file"
         WORKSHOP = "workshop", "Steam Workshop"
         FILES = "files", "Written here"
+        SCRIPT = "script", "Script"
 
     class Visibility(models.TextChoices):
         PRIVATE = "private", "Only me"
@@ -51,7 +52,8 @@ class Layer(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="layers")
     visibility = models.CharField(max_length=7, choices=Visibility, default=Visibility.PRIVATE)
     shared_with = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="layers_shared", blank=True)
-    # files: {"files": {path: text}}; workshop: {"ids": [id, …]}; archive: {"filename"}
+    # files: {"files": {path: text}}; workshop: {"ids": [id, …]}; archive: {"filename"};
+    # script: {"script": text, "network": whether it may use it}
     source = models.JSONField(default=dict, editable=False)
     build = models.ForeignKey(
         "servers.LayerBuild",

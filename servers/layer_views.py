@@ -22,7 +22,9 @@ from servers.layer_forms import (
     NewArchiveForm,
     NewFilesForm,
     NewLayerForm,
+    NewScriptForm,
     NewWorkshopForm,
+    ScriptForm,
     WorkshopForm,
 )
 from servers.models import Layer, Server
@@ -33,6 +35,7 @@ NEW_FORMS: dict[str, type[NewLayerForm]] = {
     Layer.Kind.ARCHIVE: NewArchiveForm,
     Layer.Kind.WORKSHOP: NewWorkshopForm,
     Layer.Kind.FILES: NewFilesForm,
+    Layer.Kind.SCRIPT: NewScriptForm,
 }
 
 
@@ -92,6 +95,8 @@ def new_layer(request: HttpRequest) -> HttpResponse:
     """A new layer of the kind that `?kind=` names."""
     kind = request.GET.get("kind", "")
     kind = kind if kind in NEW_FORMS else str(Layer.Kind.ARCHIVE)
+    if kind == Layer.Kind.SCRIPT:
+        access.require_scripts(member(request))
     form = NEW_FORMS[kind](request.POST or None, initial={"game": request.GET.get("game", "")})
     if form.is_valid():
         given = form.cleaned_data
@@ -105,7 +110,8 @@ def new_layer(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{made.name} is being built.")
             return redirect("servers:layer", made.slug)
-    kinds = [one for one in Layer.Kind if one in NEW_FORMS]
+    may_write_scripts = access.may_write_scripts(member(request))
+    kinds = [one for one in Layer.Kind if one != Layer.Kind.SCRIPT or may_write_scripts]
     context = {"form": form, "kind": kind, "kinds": kinds}
     return render(request, "servers/layer_new.html", context, status=422 if form.errors else 200)
 
@@ -122,7 +128,9 @@ def layer_part(request: HttpRequest, layer: Layer) -> HttpResponse:
     return render(request, "servers/_layer.html", layer_context(request, layer))
 
 
-def layer_context(request: HttpRequest, layer: Layer, form: Form | None = None) -> dict[str, Any]:
+def layer_context(
+    request: HttpRequest, layer: Layer, form: Form | None = None, script_form: Form | None = None
+) -> dict[str, Any]:
     user = member(request)
     users = Server.objects.present().filter(stack__layer=layer)
     seen = list(Server.objects.visible_to(user).filter(stack__layer=layer)[:USERS_SHOWN])
@@ -143,6 +151,7 @@ def layer_context(request: HttpRequest, layer: Layer, form: Form | None = None) 
         "items": layer.source.get("items", []),
         "ids_form": WorkshopForm(initial={"ids": "\n".join(layer.source.get("ids", []))}),
         "files": sorted(layer.source.get("files", {})),
+        "script_form": script_form or ScriptForm(initial=layer.source),
     }
 
 
@@ -177,6 +186,19 @@ def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
     if not form.is_valid():
         return refused(request, " ".join(map(str, form.errors["ids"])), to=_url(layer))
     services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
+    return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
+
+
+@require_POST
+@layer_page(change=True)
+def layer_script(request: HttpRequest, layer: Layer) -> HttpResponse:
+    """Another script for a layer that one makes."""
+    if layer.kind != Layer.Kind.SCRIPT:
+        raise Http404("No script makes this layer.")
+    form = ScriptForm(request.POST)
+    if not form.is_valid():
+        return render(request, "servers/layer.html", layer_context(request, layer, script_form=form), status=422)
+    services.change_script(by=member(request), layer=layer, **form.cleaned_data)
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 

@@ -66,6 +66,7 @@ urlpatterns = [
     path("layers/<slug:slug>/rebuild/", layer_views.rebuild, name="layer_rebuild"),
     path("layers/<slug:slug>/delete/", layer_views.delete_layer, name="layer_delete"),
     path("layers/<slug:slug>/items/", layer_views.workshop_items, name="layer_items"),
+    path("layers/<slug:slug>/script/", layer_views.layer_script, name="layer_script"),
     path("layers/<slug:slug>/file/", layer_views.layer_file, name="layer_file"),
     path("uploads/", upload_views.begin, name="upload_begin"),
     path("uploads/<uuid:key>/", upload_views.upload, name="upload"),

@@ -15,9 +15,15 @@ from servers.runtime.journal import NAMESPACE, Journal, JournalError
 
 # Units that do not exist: where polkit errs, the call still does nothing.
 ALLOWED = f"left4me-server@{PROBE.replace('_', '-')}.service"
+SCRIPT = f"left4me-build@{'9' * 18}.service"
 FORBIDDEN = "left4me-doctor-probe.service"
 DENIED = ("AccessDenied", "InteractiveAuthorizationRequired")
-FOLDERS = ("installations", "runtime")
+# Group, and the setgid bit with what everybody else may do.
+FOLDERS = {
+    "installations": ("left4me-game", 0o2001),
+    "runtime": ("left4me-game", 0o2001),
+    "builds": ("left4me-build", 0o2000),
+}
 
 
 def examine() -> Iterator[Check]:
@@ -33,8 +39,11 @@ def _polkit() -> Check:
     with as_portal():
         bus = Bus()
         wrong = []
-        if _refused(bus, "StopUnit", ALLOWED):
-            wrong.append("The worker may not stop games: is polkitd running, is 50-left4me.rules in place?")
+        wrong += [
+            f"The worker may not stop {what}: is polkitd running, is 50-left4me.rules in place?"
+            for what, unit in {"games": ALLOWED, "scripts": SCRIPT}.items()
+            if _refused(bus, "StopUnit", unit)
+        ]
         wrong += [
             f"polkit lets {PORTAL_USER} call {call} on {FORBIDDEN}: look for other rules in /etc/polkit-1."
             for call in ("StopUnit", "StartUnit")
@@ -42,7 +51,7 @@ def _polkit() -> Check:
         ]
         if not _refused_property(bus):
             wrong.append(f"polkit lets {PORTAL_USER} set properties of games.")
-    return verdict("polkit", wrong, "games may be started and stopped, nothing else.")
+    return verdict("polkit", wrong, "games and scripts may be started and stopped, nothing else.")
 
 
 def _refused(bus: Bus, call: str, unit: str) -> bool:
@@ -75,12 +84,12 @@ def _journal() -> Check:
 
 
 def _folders() -> Check:
-    """Owned by the portal, the games' group by the setgid bit, closed to everybody else."""
-    owner, group = pwd.getpwnam(PORTAL_USER).pw_uid, grp.getgrnam("left4me-game").gr_gid
+    """Owned by the portal, another's group by the setgid bit, closed to everybody else."""
+    owner = pwd.getpwnam(PORTAL_USER).pw_uid
     wrong = []
-    for name in FOLDERS:
+    for name, (group, bits) in FOLDERS.items():
         facts = os.stat(settings.STATE_DIR / name)
-        if (facts.st_uid, facts.st_gid, facts.st_mode & 0o6007) != (owner, group, 0o2001):
+        if (facts.st_uid, facts.st_gid, facts.st_mode & 0o6007) != (owner, grp.getgrnam(group).gr_gid, bits):
             wrong.append(
                 f"{settings.STATE_DIR / name} has wrong owners or mode: systemd-tmpfiles --create left4me.conf"
             )

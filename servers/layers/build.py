@@ -18,6 +18,7 @@ from servers.layers import stack, workshop
 from servers.layers.addons import look_into
 from servers.layers.content import Content, seal
 from servers.layers.placing import put_where_wanted
+from servers.layers.scripted import from_script
 from servers.layers.unpack import REFUSED
 from servers.layers.writer import CHUNK, Refused, Writer
 from servers.models import Layer, Upload
@@ -127,4 +128,5 @@ SOURCES: dict[Layer.Kind, Callable[[Run, Layer, str, Path], None]] = {
     Layer.Kind.FILES: _from_files,
     Layer.Kind.ARCHIVE: _from_archive,
     Layer.Kind.WORKSHOP: _from_workshop,
+    Layer.Kind.SCRIPT: from_script,
 }

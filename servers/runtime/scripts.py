@@ -49,17 +49,23 @@ def built(script: Script, *, on_line: Callable[[str], None], check: Callable[[],
     called ten times a second; what it raises ends the script. Raises `RuntimeFailure` with what went wrong; whatever
     happens, nothing of the script runs and nothing of it is left afterwards.
     """
+    run = import_module(_RUNTIMES[settings.RUNTIME]).run
     _prepare(script)
     try:
-        run = import_module(_RUNTIMES[settings.RUNTIME]).run
-        _require_success(run(script, on_line=on_line, check=_watch(script, check)))
+        try:
+            code = run(script, on_line=on_line, check=_watch(script, check))
+        finally:
+            _call("chmod", "-R", "u+rwX", script.folder)  # where it is not ours, its owner has opened it to us
+        if code:
+            raise RuntimeFailure(_endings().get(code, f"The script ended with code {code}. The lines above say why."))
         yield script.folder / "layer"
     finally:
         _clear(script.folder)
 
 
 def _prepare(script: Script) -> None:
-    """Leftovers of a build that was cut off by a power failure are deleted by who wrote them, in the sandbox."""
+    """What a build that was cut off has left goes first, on a real host by its owner in the sandbox."""
+    _clear(script.folder)
     try:
         for name in ("layer", "tmp"):
             (script.folder / name).mkdir(parents=True, exist_ok=True)
@@ -91,15 +97,12 @@ def _watch(script: Script, check: Callable[[], None]) -> Callable[[], None]:
 
 
 def _clear(folder: Path) -> None:
-    """Programs for any depth of folders; the first fails for what is not ours and was opened by its owner already."""
-    if folder.exists():
-        for argv in (["chmod", "-R", "u+rwX"], ["rm", "-rf", "--one-file-system"]):
-            process.run([*argv, folder], timeout=CLEAR_SECONDS)
+    _call("rm", "-rf", "--one-file-system", folder)
 
 
-def _require_success(code: int) -> None:
-    if code:
-        raise RuntimeFailure(_endings().get(code, f"The script ended with code {code}. The lines above say why."))
+def _call(*argv: str | Path) -> None:
+    """A program, since these go to any depth of folders."""
+    process.run(argv, timeout=CLEAR_SECONDS)
 
 
 def _endings() -> dict[int, str]:

@@ -23,6 +23,7 @@ from servers.services.installations import (
 from servers.services.layers import (
     build_layer,
     change_layer,
+    change_script,
     change_source,
     create_layer,
     delete_layer,
@@ -80,6 +81,7 @@ __all__ = [
     "carry_out",
     "change_layer",
     "change_level",
+    "change_script",
     "change_settings",
     "change_source",
     "clean_up_game",

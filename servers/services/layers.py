@@ -17,7 +17,7 @@ from servers import games, seeds
 from servers.errors import LayerInUse, LayerInvalid, LayersFull
 from servers.layers import lint, stack, workshop
 from servers.layers.writer import Refused, checked
-from servers.models import Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
+from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -45,6 +45,8 @@ def create_layer(
         layer = Layer.objects.create(
             slug=_free_slug(name), name=name, game=game, kind=kind, owner=by, visibility=visibility, source=dict(source)
         )
+        if kind == Layer.Kind.SCRIPT:
+            _record_script(by, layer)
         build_layer(by=by, layer=layer, upload=upload)
         events.publish(f"user:{by.pk}")
     return layer
@@ -71,6 +73,19 @@ def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job
     with transaction.atomic():
         Layer.objects.filter(pk=layer.pk).update(source=dict(source))
         return build_layer(by=by, layer=layer)
+
+
+def change_script(*, by: "User", layer: Layer, script: str, network: bool) -> Job:
+    """Replace the script that makes the layer and ask for a build."""
+    with transaction.atomic():
+        layer.source = {"script": script, "network": network}
+        _record_script(by, layer)
+        return change_source(by=by, layer=layer, source=layer.source)
+
+
+def _record_script(by: "User", layer: Layer) -> None:
+    """Note who has which script run: it is the nearest thing to a shell on the machine."""
+    AuditEvent.objects.create(actor=by, action="script", detail={"layer": layer.slug} | layer.source)
 
 
 def write_layer_file(*, by: "User", layer: Layer, path: str, text: str | None) -> Job:

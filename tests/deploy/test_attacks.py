@@ -14,7 +14,9 @@ from tests.stack import wait_for
 
 pytestmark = pytest.mark.host
 PLACE = "/var/lib/left4me"
-OURS = re.compile(r"left4me-(overlay|server)@[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.service")
+OURS = re.compile(
+    r"left4me-(overlay|server)@[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?\.service|left4me-build(-net)?@[0-9]{1,18}\.service"
+)
 
 
 def bus(host: Host, call: str, *arguments: str) -> str:
@@ -30,6 +32,7 @@ UNITS = [
     *("ssh.service", "postgresql.service", "left4me-web.service", "left4me-worker.service", "caddy.service"),
     *("systemd-journald.service", "left4me-games.slice", "left4me.target", "reboot.target", "-.mount", "dbus.service"),
     *("left4me-server@x.socket", "left4me-server@x.service.d", "left4me-overlay@.service"),
+    *("left4me-build@x.service", "left4me-build@-1.service", "left4me-build-net@1.socket", "left4me-build@.service"),
 ]
 # What systemd says of a request that polkit denied, or that never was one: no such name, nothing of that kind loaded.
 REFUSALS = (
@@ -62,6 +65,9 @@ def test_a_refusal_is_written_to_the_journal(portal: Installed) -> None:
     [
         ("SetUnitProperties", ["sba(sv)", "left4me-server@x.service", "true", "1", "MemoryMax", "t", "1"]),
         ("SetUnitProperties", ["sba(sv)", "left4me-games.slice", "true", "0"]),
+        ("SetUnitProperties", ["sba(sv)", "left4me-build@1.service", "true", "1", "CPUQuotaPerSecUSec", "t", "9"]),
+        ("RestartUnit", ["ss", "left4me-build@1.service", "fail"]),
+        ("KillUnit", ["ssi", "left4me-build@1.service", "all", "9"]),
         ("ReloadOrRestartUnit", ["ss", "left4me-server@x.service", "fail"]),
         ("TryRestartUnit", ["ss", "left4me-web.service", "fail"]),
         ("ReloadUnit", ["ss", "left4me-server@x.service", "fail"]),
@@ -94,7 +100,7 @@ def hostile_names() -> list[str]:
     names: list[str] = []
     while len(names) < 300:
         middle = "".join(pick.choice([*parts, "a", "b1"]) for _ in range(pick.randint(1, 5)))
-        prefix = pick.choice(["left4me-server@", "left4me-overlay@", "left4me-server", "left4me-", "xleft4me-server@"])
+        prefix = pick.choice(["left4me-server@", "left4me-overlay@", "left4me-build@", "left4me-", "xleft4me-server@"])
         name = prefix + middle + pick.choice([".service", ".service", ".socket", ".service.service", ""])
         if name not in names and not OURS.fullmatch(name):
             names.append(name)

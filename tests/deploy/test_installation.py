@@ -10,7 +10,15 @@ from tests.deploy.installed import INSTALLER, PIP, Installed
 pytestmark = pytest.mark.host
 OVERLAY, WEB = "/etc/systemd/system/left4me-overlay@.service", "/etc/systemd/system/left4me-web.service"
 RELOAD, RULES, JOURNAL = "systemctl daemon-reload", "/etc/polkit-1/rules.d", "/var/log/journal/*.left4me"
-BOUNDS = {"server@x": 1.5, "web": 1.5, "worker": 2.0, "agent": 2.0, "overlay@x": 4.2}
+BOUNDS = {
+    "server@x": 1.5,
+    "web": 1.5,
+    "worker": 2.0,
+    "agent": 2.0,
+    "overlay@x": 4.2,
+    "build@1": 1.0,
+    "build-net@1": 1.5,
+}
 
 
 def doctor(portal: Installed) -> dict[str, dict[str, str]]:
@@ -34,6 +42,7 @@ def test_the_exposure_of_a_unit_stays_below_its_bound(portal: Installed, unit: s
 
 def test_the_units_pass_systemd_analyze_verify(anywhere: Installed) -> None:
     units = "left4me-web.service left4me-worker.service left4me-agent.service left4me-server@x.service"
+    units += " left4me-build@1.service left4me-build-net@1.service"
     said = anywhere.host.sh(
         f"systemd-analyze verify {units} left4me-overlay@x.service left4me.target 2>&1", check=False
     )

@@ -34,6 +34,8 @@ def main() -> None:
         first = os.fork()
         if first == 0:
             os._exit(_run(folder, order, launch, as_nobody=is_root))
+        # Asked to end, this waits for the end of all the others, which that of the first process is.
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
         _, status = os.waitpid(first, 0)
         code = os.waitstatus_to_exitcode(status)
     except OSError as error:
