@@ -92,11 +92,32 @@ def die_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def cgroups_below_ours(name: str) -> list[Path]:
+    """A cgroup of that name in each hierarchy of systemd's: two machines in one would share units' processes."""
+    rows = [line.split(":") for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    ours = {hierarchy: path for _, hierarchy, path in rows}
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, options, *_ = line.split()
+        if kind == "cgroup2" or "name=systemd" in options.split(","):
+            hierarchy = "" if kind == "cgroup2" else "name=systemd"
+            found.append(Path(place, ours.get(hierarchy, "/").lstrip("/"), name))
+    return found
+
+
 def clear_leftovers() -> None:
     """Delete the roots of test runs that were killed; their machines ended with them."""
     for owner in PLACE.glob(f"{PREFIX}*/owner"):
         if not Path("/proc", owner.read_text()).exists():
+            with contextlib.suppress(OSError):
+                remove_cgroups(cgroups_below_ours(owner.parent.name))
             shutil.rmtree(owner.parent, ignore_errors=True)
+
+
+def remove_cgroups(cgroups: list[Path]) -> None:
+    for cgroup in cgroups:
+        for folder, *_ in os.walk(cgroup, topdown=False):
+            os.rmdir(folder)
 
 
 class Host:
@@ -112,6 +133,7 @@ class Host:
         self.fuse = self.folder / "fuse"
         os.mknod(self.fuse, 0o600 | stat.S_IFCHR, os.makedev(10, 229))
         self.fuse.chmod(0o666)
+        self.cgroups = cgroups_below_ours(self.folder.name)
         self.process: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
@@ -136,12 +158,14 @@ class Host:
     def boot(self) -> None:
         """Start the machine; returns once systemd says it is up."""
         log = (self.folder / "console.log").open("ab")
+        for cgroup in self.cgroups:
+            cgroup.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
             ["systemd-nspawn", "-q", "-D", self.root, "-M", self.folder.name[:60].replace("_", "-"), "--boot",
              "--register=no", "--keep-unit", "--private-users=no", "--capability=all", f"--bind={self.fuse}:/dev/fuse",
              f"--bind-ro={BASE}:/mnt/checkout", f"--bind-ro={cached_wheels(self.suite)}:/mnt/wheels",
              "--console=pipe"],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=self._set_apart,
             env=os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"},
         )  # fmt: skip
         log.close()
@@ -160,6 +184,12 @@ class Host:
             time.sleep(0.1)
         raise AssertionError("the host did not boot:\n" + (self.folder / "console.log").read_text()[-3000:])
 
+    def _set_apart(self) -> None:
+        """In the child."""
+        die_with_parent()
+        for cgroup in self.cgroups:
+            (cgroup / "cgroup.procs").write_text("0")
+
     def halt(self) -> None:
         """Pull the plug."""
         if self.process:
@@ -170,6 +200,7 @@ class Host:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.leader, signal.SIGKILL)
                 time.sleep(0.05)
+            remove_cgroups(self.cgroups)
 
     def reboot(self, *, cleanly: bool = True) -> None:
         """Shut down as `systemctl reboot` does, or pull the plug; then boot again."""
