@@ -33,12 +33,13 @@ def damaged(*good: bytes, edits: int = 4) -> st.SearchStrategy[bytes]:
 
 
 def _edited(good: bytes, edits: bytes) -> bytes:
-    """Four bytes an edit: two say where, one how many go (the rest, if many), one what comes."""
+    """Four bytes an edit: two say where, one what comes, one how many go: mostly as many, else up to 15 or the rest."""
     data = bytearray(good)
-    for high, low, gone, put in zip(*[iter(edits)] * 4, strict=False):
+    for high, low, chosen, how in zip(*[iter(edits)] * 4, strict=False):
+        put = EDGES[chosen % len(EDGES)] if how & 1 else bytes([chosen])
         at = (high << 8 | low) % (len(data) + 1)
-        until = len(data) if gone > 240 else at + gone % 16
-        data[at:until] = EDGES[put % len(EDGES)] if gone & 16 else bytes([put])
+        gone = len(put) if how < 160 else how % 16 if how < 240 else len(data)
+        data[at : at + gone] = put
     return bytes(data)
 
 

@@ -1,0 +1,116 @@
+"""Uploads: bounded, resumed where they stopped, checked, and nobody else's; what they hold becomes a layer."""
+
+import hashlib
+
+from django.conf import settings as django_settings
+from django.test import Client
+from django.utils import timezone
+
+from jobs.models import Job
+from portal.models import User
+from servers import services
+from servers.layers import stack
+from servers.models import Layer, Upload
+from tests.servers.addons import campaign
+from tests.servers.archives import zipped
+from tests.servers.living import settled
+
+JSON = "application/json"
+
+
+def send(client: Client, name: str, data: bytes, piece: int = 100_000) -> str:
+    """Upload as the browser does."""
+    begun = client.post("/uploads/", {"name": name, "size": len(data)}, content_type=JSON).json()
+    url = f"/uploads/{begun['key']}/"
+    for at in range(0, len(data), piece):
+        answer = client.put(f"{url}?offset={at}", data[at : at + piece], content_type="application/octet-stream")
+        assert answer.json() == {"offset": min(at + piece, len(data))}
+    assert client.post(url, {"sha256": hashlib.sha256(data).hexdigest()}, content_type=JSON).status_code == 204
+    return begun["key"]
+
+
+def test_an_uploaded_archive_becomes_a_layer(portal, client: Client, alice: User):
+    client.force_login(alice)
+    portal.start("cluster")
+    addon = campaign("deadline", "Dead Line", "dl_m1", scripts__a_nut=b"x" * 200_000)
+    key = send(client, "Dead Line.zip", zipped({"Dead Line/deadline.vpk": addon, "Dead Line/readme.txt": b"hi"}))
+    form = {"name": "Dead Line", "game": "left4dead2", "visibility": "private", "upload_key": key}
+    assert client.post("/new-layer/?kind=archive", form).status_code == 302
+    made = Layer.objects.get()
+    job = Job.objects.about(made.topic).get()
+    assert settled(job) == "succeeded", job.error
+    made.refresh_from_db()
+    files = sorted(made.build.files.filter(addon="").values_list("path", flat=True))
+    assert files == ["left4dead2/addons/deadline.vpk", "left4dead2/addons/readme.txt"]
+    assert (stack.folder(made.build.digest) / files[0]).read_bytes() == addon
+    assert made.build.files.filter(path="left4dead2/scripts/a.nut", addon=files[0]).exists()
+    assert made.build.maps == ["dl_m1"]
+    assert "Dead Line" in client.get("/layers/dead-line/").content.decode()
+    assert not Upload.objects.exists()
+    assert not list((django_settings.STATE_DIR / "uploads").iterdir())
+
+
+def test_a_damaged_add_on_is_named(portal, client: Client, alice: User):
+    client.force_login(alice)
+    portal.start("cluster")
+    key = send(client, "broken.vpk", b"\x34\x12\xaa\x55" + bytes(50))
+    form = {"name": "Broken", "game": "left4dead2", "visibility": "private", "upload_key": key}
+    client.post("/new-layer/?kind=archive", form)
+    job = Job.objects.get()
+    assert settled(job) == "failed"
+    assert "left4dead2/addons/broken.vpk is damaged" in job.error
+
+
+def test_an_upload_that_was_damaged_on_its_way_is_refused(portal, client: Client, alice: User):
+    client.force_login(alice)
+    portal.start("cluster")
+    key = send(client, "a.zip", zipped({"a": b"x"}))
+    (django_settings.STATE_DIR / "uploads" / key).write_bytes(b"other")
+    layer = services.create_layer(
+        by=alice, name="A", game="practice", kind="archive", visibility="private", source={}, upload=key
+    )
+    job = Job.objects.about(layer.topic).get()
+    assert settled(job) == "failed"
+    assert "damaged on its way" in job.error
+
+
+def test_an_upload_goes_on_where_it_stopped(client: Client, alice: User, settings, tmp_path):
+    settings.STATE_DIR = tmp_path
+    client.force_login(alice)
+    key = client.post("/uploads/", {"name": "a.zip", "size": 10}, content_type=JSON).json()["key"]
+    url = f"/uploads/{key}/"
+    put = lambda at, data: client.put(f"{url}?offset={at}", data, content_type="application/octet-stream")  # noqa: E731
+    assert put(0, b"12345").json() == {"offset": 5}
+    assert client.get(url).json() == {"offset": 5}
+    assert client.post(url, {"sha256": "0" * 64}, content_type=JSON).status_code == 409
+    for at, data in ((0, b"12345"), (6, b"7890"), (5, b"678901"), (5, b""), ("x", b"6")):
+        assert put(at, data).status_code == 409
+    assert put(5, b"67890").json() == {"offset": 10}
+    assert client.post(url, {"sha256": "zz"}, content_type=JSON).status_code == 409
+    assert client.post(url, {"sha256": "0" * 64}, content_type=JSON).status_code == 204
+    assert put(10, b"1").status_code == 409
+    assert (tmp_path / "uploads" / key).read_bytes() == b"1234567890"
+
+
+def test_uploads_are_bounded_and_nobody_elses(client: Client, alice: User, bob: User, settings, tmp_path):
+    settings.STATE_DIR, settings.UPLOAD_MAX, settings.LAYER_QUOTA = tmp_path, 1000, 1500
+    assert client.post("/uploads/", {"name": "a.zip", "size": 1}, content_type=JSON).status_code == 302
+    client.force_login(alice)
+    begin = lambda **given: client.post("/uploads/", given, content_type=JSON)  # noqa: E731
+    for wrong in ({}, {"name": "a.zip", "size": "1"}, {"name": 1, "size": 1}):
+        assert begin(**wrong).status_code == 400
+    for name, size in (("a.exe", 1), ("../a.zip", 1), ("a.zip", 1001), ("a.zip", 0), ("a.zip", -5)):
+        assert begin(name=name, size=size).status_code == 409
+    key = begin(name="a.zip", size=900).json()["key"]
+    assert "Your layers may take" in begin(name="b.zip", size=900).json()["problem"]
+    client.force_login(bob)
+    assert client.get(f"/uploads/{key}/").status_code == 404
+    assert client.put(f"/uploads/{key}/?offset=0", b"x", content_type=JSON).status_code == 404
+
+
+def test_uploads_that_nobody_continues_are_given_up(alice: User, settings, tmp_path):
+    settings.STATE_DIR = tmp_path
+    old, new = (services.begin_upload(by=alice, filename="a.zip", size=1) for _ in range(2))
+    Upload.objects.filter(pk=old.pk).update(touched_at=timezone.now() - timezone.timedelta(hours=25))
+    assert services.discard_stale_uploads() == 1
+    assert [path.name for path in (tmp_path / "uploads").iterdir()] == [str(new.pk)]
