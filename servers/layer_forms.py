@@ -19,6 +19,7 @@ class NewLayerForm(forms.Form):
     name = forms.CharField(max_length=60, help_text="What members see on the list.")
     game = forms.ChoiceField()
     visibility = forms.ChoiceField(label="Who may use it", choices=Layer.Visibility.choices)
+    field_order = ("name", "game", "visibility")  # before what a kind adds
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -7,6 +7,7 @@ from servers.errors import ServerError
 from servers.layers import stack, workshop
 from servers.layers.build import build, placing
 from servers.models import Layer
+from servers.runtime import scripts
 from servers.runtime.files import delete_tree
 from servers.services.layers import BUILD, CLEAN, TIME_LIMIT, unused_digests
 
@@ -35,4 +36,6 @@ def clean(run: Run) -> None:
     for download in (downloads := workshop.unused_downloads()):
         download.unlink(missing_ok=True)
     run.log(f"{len(downloads)} downloads from the Workshop are gone: no build has them any more.")
+    for folder in scripts.left_over():
+        scripts.clear(folder)
     run.log(f"{len(unused)} builds that nobody has any more are gone.")

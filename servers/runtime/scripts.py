@@ -26,6 +26,7 @@ LAUNCHER = settings.BASE_DIR / "deploy" / "libexec" / "build"
 MOST_FILES = 200_000
 KEPT_FREE = 1 << 30  # bytes of the disk that are the servers'
 CLEAR_SECONDS = 600
+LEFT_OVER = 24 * 3600  # seconds, many times what a build may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,11 @@ class Script:
 
     @property
     def folder(self) -> Path:
-        return Path(settings.STATE_DIR) / "builds" / self.name
+        return _builds() / self.name
+
+
+def _builds() -> Path:
+    return Path(settings.STATE_DIR) / "builds"
 
 
 @contextmanager
@@ -60,12 +65,12 @@ def built(script: Script, *, on_line: Callable[[str], None], check: Callable[[],
             raise RuntimeFailure(_endings().get(code, f"The script ended with code {code}. The lines above say why."))
         yield script.folder / "layer"
     finally:
-        _clear(script.folder)
+        clear(script.folder)
 
 
 def _prepare(script: Script) -> None:
     """What a build that was cut off has left goes first, on a real host by its owner in the sandbox."""
-    _clear(script.folder)
+    clear(script.folder)
     try:
         for name in ("layer", "tmp"):
             (script.folder / name).mkdir(parents=True, exist_ok=True)
@@ -96,7 +101,15 @@ def _watch(script: Script, check: Callable[[], None]) -> Callable[[], None]:
     return watch
 
 
-def _clear(folder: Path) -> None:
+def left_over() -> list[Path]:
+    """Folders of builds whose worker was killed, and which nobody tried again."""
+    if not _builds().is_dir():
+        return []
+    return [path for path in _builds().iterdir() if path.lstat().st_mtime < time.time() - LEFT_OVER]
+
+
+def clear(folder: Path) -> None:
+    """Delete a build's folder, as far as it is ours."""
     _call("rm", "-rf", "--one-file-system", folder)
 
 

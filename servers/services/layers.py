@@ -18,6 +18,7 @@ from servers.errors import LayerInUse, LayerInvalid, LayersFull
 from servers.layers import lint, stack, workshop
 from servers.layers.writer import Refused, checked
 from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
+from servers.runtime import scripts
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -171,7 +172,8 @@ def finish_build(*, layer: Layer, content: "Content") -> LayerBuild:
 def request_cleaning(*, node: Node) -> Job | None:
     """The job that deletes what nobody has any more, when there is any on this machine."""
     stale = Upload.objects.filter(touched_at__lt=stale_since())
-    if not (unused_digests(stack.digests_here()) or workshop.unused_downloads() or stale.exists()):
+    unused = unused_digests(stack.digests_here()) or workshop.unused_downloads() or scripts.left_over()
+    if not (unused or stale.exists()):
         return None
     return enqueue(kind=CLEAN, subject=f"layers:{node.slug}", title="Clean up layers", node=node.slug, coalesce=True)
 

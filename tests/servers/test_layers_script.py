@@ -209,6 +209,18 @@ def test_a_killed_worker_takes_its_script_along_and_the_build_can_be_tried_again
     assert (stack.folder(layer.build.digest) / "files").read_text() == "files\n", "its folder was empty"
 
 
+def test_what_a_killed_worker_left_is_cleared_a_day_later(portal: Stack, mod: User, node):
+    portal.start("cluster")
+    for name, age in (("3", 25), ("4", 1)):
+        folder = django_settings.STATE_DIR / "builds" / name
+        (folder / "layer").mkdir(parents=True)
+        os.utime(folder, (time.time() - age * 3600,) * 2)
+    job = services.request_cleaning(node=node)
+    assert settled(job) == "succeeded", job.error
+    assert left_of_scripts() == ["4"]
+    assert services.request_cleaning(node=node) is None
+
+
 def worker_of(pid: int) -> int:
     """The process of the cluster above it."""
     while "manage.py" not in Path(f"/proc/{pid}/cmdline").read_text():
