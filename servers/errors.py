@@ -111,6 +111,11 @@ class VersionRefused(ServerError):
     """What was asked of a version of a game cannot be done in the state it is in."""
 
 
+class NothingToRevert(ServerError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"“{name}” has not changed that, as far as is known. Look at its files again.")
+
+
 class VersionInUse(ServerError):
     """A server stands on the version, or it is the current one."""
 

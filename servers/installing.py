@@ -14,6 +14,7 @@ from servers.errors import VersionInUse
 from servers.games import Game
 from servers.installers.tree import share_unchanged
 from servers.models import Installation, Node
+from servers.provenance.listing import list_files
 from servers.runtime.files import delete_tree
 
 PARTIAL = ".partial-"
@@ -40,6 +41,7 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
         version = _folder_name(installers.install(game, into=partial, run=run, former=_folder_of(current)))
         if not _is_there_already(run, build, partial, version):
             _put_in_place(run, build, partial, version, current)
+            list_files(run, build)
             trial.try_out(run, build, game)
             services.finish_version(build=build)
             run.log(f"Version {version} is used from each server's next start.")

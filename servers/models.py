@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from jobs.models import Stream
 from servers.audit_models import AuditEvent
+from servers.file_models import FileChange, FileLook, FileRevert, InstallationFile
+from servers.host_models import HostReport
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
 from servers.own_file_models import ServerFile
 from servers.panel_models import Pending, Sample
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 __all__ = [
     "AuditEvent",
     "Blueprint",
+    "FileChange",
+    "FileLook",
+    "FileRevert",
+    "HostReport",
     "Installation",
+    "InstallationFile",
     "Layer",
     "LayerBuild",
     "LayerFile",
@@ -72,24 +79,6 @@ class Node(models.Model):
         return self.name
 
 
-class HostReport(models.Model):
-    """What the doctor last found on a node: `[{"name", "state", "detail"}, …]`; `servers/doctor` makes it."""
-
-    node = models.OneToOneField(Node, on_delete=models.CASCADE, primary_key=True, related_name="report")
-    at = models.DateTimeField()
-    checks = models.JSONField(default=list)
-
-    class Meta:
-        verbose_name = "host"
-
-    def __str__(self) -> str:
-        return self.node.name
-
-    @property
-    def wrong(self) -> list[str]:
-        return [f"{check['name']}: {check['detail']}" for check in self.checks if check["state"] == "fail"]
-
-
 class Installation(models.Model):
     """One immutable version of a game's files on a node; servers move to the current one at their next start."""
 
@@ -106,6 +95,7 @@ class Installation(models.Model):
     detail = models.CharField(max_length=300, blank=True, help_text="Why it failed, in a sentence.")
     size_bytes = models.BigIntegerField(default=0)
     shared_bytes = models.BigIntegerField(default=0, help_text="Of these, in files it shared with the one before.")
+    file_count = models.PositiveIntegerField(null=True, editable=False, help_text="Once they are listed in `files`.")
     job = models.ForeignKey(
         "jobs.Job", on_delete=models.SET_NULL, null=True, editable=False, related_name="+", help_text="What built it."
     )

@@ -15,11 +15,13 @@ from servers import access, games, ingame, installing, own_files, services
 from servers.errors import ServerError
 from servers.layers import stack
 from servers.models import KEEP_DELETED, Installation, Node, Right, Server, ServerFile
+from servers.provenance import work
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
 from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, PURGE, RESTORE
+from servers.services.file_changes import LOOK, REVERT
 from servers.services.installations import CLEAN_UP, INSTALL, folder
 from servers.services.ports import move_ports
 from servers.services.power import RESTART, START, STOP
@@ -43,6 +45,7 @@ def stop(run: Run, server: int) -> None:
         target = _present(server)
         if not _is_superseded(run, target, Server.Desired.STOP, START, RESTART):
             _halt(run, target)
+            work.look_after(run, target)
 
 
 @job_kind(RESTART, time_limit=600)
@@ -97,6 +100,20 @@ def clone(run: Run, server: int, source: int) -> None:
         run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
         partial.rename(into)
         run.log(f"The files of {origin.name} were copied.")
+
+
+@job_kind(LOOK, time_limit=300)
+def look_at_files(run: Run, server: int) -> None:
+    with _explained():
+        run.log(work.take_look(run, _present(server)))
+
+
+@job_kind(REVERT, time_limit=300)
+def revert_files(run: Run, server: int) -> None:
+    with _explained():
+        target = _present(server)
+        work.undo_waiting(run, target)
+        run.log(work.take_look(run, target))
 
 
 @job_kind(INSTALL, time_limit=4 * 3600)
@@ -160,6 +177,7 @@ def _launch(run: Run, server: Server) -> None:
     layers = stack.for_start(server)
     installation = _take_current_version(server, layers)
     _leave_ports_in_use(run, server)
+    work.undo_waiting(run, server)
     files = own_files.for_start(server, run.log)
     spec = _spec(server, installation, layers, files)
     if layers:

@@ -6,7 +6,7 @@ units), never in the object. A *name* is a server's name, which the database kee
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -81,6 +81,15 @@ class UnitState:
     restarts: int = 0
 
 
+@dataclass(frozen=True)
+class Undo:
+    """`path`, below the top of a server's tree, is to be as the layers have it. `whole`: what the server made a folder
+    of goes with all in it; otherwise only what that folder hides comes back."""
+
+    path: str
+    whole: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """What a server uses: processor seconds since it was started, and bytes of memory at this moment."""
@@ -138,6 +147,20 @@ class Runtime(ABC):
         The cursor is opaque; "" is the beginning. Saved in the transaction that stores the lines, it gives each line
         exactly once. Lines the runtime itself adds begin with "[left4me] "; output that was dropped before it was read
         is told as one such line. Lines are hostile text and not yet cleaned. One `stat` when there is nothing new.
+        """
+
+    def upper(self, name: str) -> Path:
+        """Where what the server itself writes is kept, in overlayfs' own terms (`servers.runtime.upper`)."""
+        return self.tree(name).parent / "upper"
+
+    def writes_elsewhere(self, name: str) -> bool:
+        """Whether what the game writes gets to `upper` only when it ends."""
+        return False
+
+    @abstractmethod
+    def undo(self, name: str, wanted: Sequence[Undo]) -> dict[str, str] | None:
+        """Have the layers below show again in these places of a stopped server's files; by path, why it was not
+        possible, "" where it was. `None`, and nothing done, while its tree is mounted.
         """
 
     @abstractmethod

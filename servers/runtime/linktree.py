@@ -36,10 +36,15 @@ def build(folder: Path, layers: Sequence[Path]) -> None:
     (folder / MANIFEST).write_text(json.dumps(placed))
 
 
+def is_built(folder: Path) -> bool:
+    """Whether there is a tree, whose changes `upper` does not have yet."""
+    return (folder / MANIFEST).exists()
+
+
 def collect(folder: Path) -> None:
     """Move what the game made or changed from `folder`/merged to upper, and empty merged. Nothing without a tree."""
     manifest, merged = folder / MANIFEST, folder / "merged"
-    if not manifest.exists():
+    if not is_built(folder):
         return
     placed = json.loads(manifest.read_text())
     for path, _ in list(_walk(merged)) if placed is not None else ():

@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -22,8 +22,8 @@ from typing import Any
 from django.conf import settings
 
 from jobs.process import spawn_detached
-from servers.runtime import console, files, linktree
-from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState, Usage
+from servers.runtime import console, files, linktree, upper
+from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
 from servers.runtime.keeper import state as state_file
 from servers.runtime.keeper.identity import boot_id, start_ticks
 from servers.runtime.processes import usage_below
@@ -94,6 +94,16 @@ class LocalRuntime(Runtime):
 
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         return console.read(self._folder(name) / "console", cursor, limit)
+
+    def writes_elsewhere(self, name: str) -> bool:
+        return linktree.is_built(self._folder(name))
+
+    def undo(self, name: str, wanted: Sequence[Undo]) -> dict[str, str] | None:
+        with self._lock(name) as lock:
+            if lock is None:
+                return None
+            linktree.collect(self._folder(name))
+            return upper.undo(self._folder(name), wanted)
 
     def remove(self, name: str, token: str) -> None:
         with self._lock(name) as lock:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cached_property
@@ -19,8 +19,8 @@ from typing import Any
 
 from django.conf import settings
 
-from servers.runtime import files
-from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, UnitState, Usage
+from servers.runtime import files, upper
+from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
 from servers.runtime.bus import Bus
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.local import PATH
@@ -120,6 +120,13 @@ class SystemdRuntime(Runtime):
             raise RuntimeFailure(f"{error} Ask an admin to run the doctor on this machine.") from error
         notice = [f"{MARK}Output was dropped before it was read."] if dropped and lines else []
         return notice + lines, after
+
+    def undo(self, name: str, wanted: Sequence[Undo]) -> dict[str, str] | None:
+        with self._lock(name):
+            units = self._bus.units(server_unit(name), overlay_unit(name))
+            if any(unit.active not in ("inactive", "failed") for unit in units.values()):
+                return None
+            return upper.undo(self._folder(name), wanted)
 
     def remove(self, name: str, token: str) -> None:
         with self._lock(name):

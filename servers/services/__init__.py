@@ -8,6 +8,14 @@ from servers.services.commands import ask_settings, hide_secrets, send_command
 from servers.services.common import forget_events
 from servers.services.creation import change_settings, clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
+from servers.services.file_changes import (
+    finish_reverts,
+    keep_files,
+    look_at_files,
+    record_installation_files,
+    record_look,
+    revert_files,
+)
 from servers.services.following import delete_blueprint, set_following
 from servers.services.installations import (
     begin_build,
@@ -104,6 +112,7 @@ __all__ = [
     "fill_slot",
     "finish_build",
     "finish_put_away",
+    "finish_reverts",
     "finish_upload",
     "finish_version",
     "folder",
@@ -112,14 +121,18 @@ __all__ = [
     "give_up",
     "hide_secrets",
     "install_game",
+    "keep_files",
     "kick_player",
     "list_players",
+    "look_at_files",
     "move_in_stack",
     "name_build",
     "promote_version",
     "purge_servers",
     "record_host_report",
+    "record_installation_files",
     "record_items",
+    "record_look",
     "record_newest",
     "record_query",
     "record_samples",
@@ -135,6 +148,7 @@ __all__ = [
     "restart_server",
     "restore_server",
     "reuse_version",
+    "revert_files",
     "say",
     "send_command",
     "set_auto_update",

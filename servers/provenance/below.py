@@ -1,0 +1,160 @@
+"""What lies below a server's own files, and which of it supplies each file: from the database alone, for pages."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import connection
+
+from servers import games
+from servers.layers import stack
+from servers.models import FileChange, Installation, Layer, LayerBuild, Server
+from servers.runtime import get_runtime
+from servers.services.installations import folder as installation_folder
+
+NAME_LENGTH = 120
+OWN, CONFIG = "The server itself", "Settings and config files"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One layer of the tree: `build` or `installation` is the row that has its files, neither for the config files."""
+
+    name: str
+    folder: Path
+    build: LayerBuild | None = None
+    installation: Installation | None = None
+    paths: tuple[str, ...] = ()
+
+
+def sources(server: Server, *, mounted: bool) -> list[Source]:
+    """Below the server's own files, uppermost first: those it was last started on, or those of its next start.
+
+    A layer that was not built yet is none, nor is a game that is not installed.
+    """
+    game = games.all_games().get(server.game)
+    config = get_runtime().upper(server.name).with_name("config")
+    written = {file.path for file in game.files} if game else set()
+    written.update(server.own_files.values_list("path", flat=True))
+    found = [Source(CONFIG, config, paths=tuple(sorted(written)))]
+    found += [
+        Source(build.layer.name, stack.folder(build.digest), build=build)
+        for build in (_mounted(server) if mounted else _chosen(server))
+    ]
+    current = Installation.objects.filter(node=server.node_id, game=server.game, is_current=True)
+    if version := server.installation if mounted else current.first():
+        name = f"{game.name if game else server.game} {version.version}"[:NAME_LENGTH]
+        found.append(Source(name, installation_folder(version), installation=version))
+    return found
+
+
+def _chosen(server: Server) -> list[LayerBuild]:
+    layers = Layer.objects.filter(entries__server=server, build__isnull=False).order_by("entries__position")
+    builds = {build.pk: build for build in LayerBuild.objects.filter(layer__in=layers).select_related("layer")}
+    return [builds[number] for number in layers.values_list("build", flat=True)]
+
+
+def _mounted(server: Server) -> list[LayerBuild]:
+    """Of equal builds of several layers any will do: their files are the same."""
+    builds = LayerBuild.objects.filter(digest__in=server.mounted).select_related("layer")
+    known = {build.digest: build for build in builds}
+    return [known[digest] for digest in reversed(server.mounted) if digest in known]
+
+
+def fingerprint(below: Sequence[Source]) -> str:
+    """Tells one stack of builds from another."""
+    parts = [f"b{s.build.pk}" if s.build else f"i{s.installation.pk}" if s.installation else "" for s in below]
+    return hashlib.sha256(",".join(parts).encode()).hexdigest()
+
+
+@dataclass
+class Supplied:
+    """One file of the tree: `suppliers` are name and size (None where it is not known), the one that wins first."""
+
+    path: str
+    suppliers: list[tuple[str, int | None]]
+    change: FileChange | None = None
+    hidden: bool = False
+
+    @property
+    def is_gone(self) -> bool:
+        """The game does not see it: the server deleted it, or a folder it was in."""
+        return self.hidden or (self.change is not None and self.change.kind in GONE)
+
+    @property
+    def covered(self) -> list[tuple[str, int | None]]:
+        return self.suppliers if self.is_gone else self.suppliers[1:]
+
+
+GONE = (FileChange.Kind.DELETED, FileChange.Kind.RENEWED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which files: containing `text`, below the folder `under`, supplied by the source of number `place` (0: the
+    server itself), only `contested` ones, after the path `after` in order."""
+
+    text: str = ""
+    under: str = ""
+    place: int | None = None
+    contested: bool = False
+    after: str = ""
+    limit: int = 100
+
+
+_TREE = """
+    SELECT path, array_agg(place ORDER BY place), array_agg(size_bytes ORDER BY place)
+    FROM (
+        SELECT path, size_bytes, 0 AS place FROM servers_filechange WHERE server_id = %(server)s
+        UNION ALL
+        SELECT path, NULL::bigint, 1 FROM unnest(%(config)s::text[]) AS path
+        UNION ALL
+        SELECT file.path, file.size_bytes, given.place::int
+        FROM unnest(%(builds)s::bigint[], %(places)s::int[]) AS given (build, place)
+        JOIN servers_layerfile file ON file.build_id = given.build AND file.addon = ''
+        UNION ALL
+        SELECT path, size_bytes, %(last)s FROM servers_installationfile WHERE installation_id = %(installation)s
+    ) AS supplied (path, size_bytes, place)
+    WHERE path COLLATE "C" > %(after)s AND (%(before)s = '' OR path COLLATE "C" < %(before)s)
+        AND (%(text)s = '' OR strpos(lower(path), lower(%(text)s)) > 0)
+    GROUP BY path COLLATE "C", path
+    HAVING (%(place)s < 0 OR min(place) = %(place)s) AND (NOT %(contested)s OR count(*) > 1)
+    ORDER BY path COLLATE "C"
+    LIMIT %(limit)s
+"""
+
+
+def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied]:
+    """The files asked for, by path; in three queries."""
+    places = dict(enumerate(below, start=1))
+    builds = [(source.build.pk, place) for place, source in places.items() if source.build]
+    versions = [(source.installation.pk, place) for place, source in places.items() if source.installation]
+    installation, last = versions[0] if versions else (0, 0)
+    values: dict[str, Any] = {
+        "server": server.pk, "config": [path for source in below for path in source.paths],
+        "builds": [build for build, _ in builds], "places": [place for _, place in builds],
+        "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,
+        "after": max(asked.after, asked.under), "before": f"{asked.under[:-1]}0" if asked.under else "",
+        "place": -1 if asked.place is None else asked.place, "limit": asked.limit,
+    }  # fmt: skip
+    with connection.cursor() as db:
+        db.execute(_TREE, values)
+        rows = db.fetchall()
+    names = {0: OWN} | {place: source.name for place, source in places.items()}
+    found = [Supplied(path, [(names[p], size) for p, size in zip(ps, sizes, strict=True)]) for path, ps, sizes in rows]
+    return _with_changes(server, found)
+
+
+def _with_changes(server: Server, found: list[Supplied]) -> list[Supplied]:
+    """Note what the server did to each; a file it deleted is not one it supplies."""
+    changes = {c.path: c for c in server.file_changes.filter(path__in=[one.path for one in found]).defer("diff")}
+    hiding = server.file_changes.filter(hides__gt=0).values_list("path", flat=True)[:1000]
+    prefixes = tuple(f"{path}/" for path in hiding)
+    for one in found:
+        one.change = changes.get(one.path)
+        if one.change and one.change.kind in GONE:
+            one.suppliers = one.suppliers[1:]
+        one.hidden = one.change is None and one.path.startswith(prefixes)
+    return found

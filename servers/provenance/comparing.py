@@ -1,0 +1,60 @@
+"""Whether two files are the same, and how two texts differ: bounded, since a game may write anything."""
+
+import os
+from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
+
+CHUNK = 1 << 20
+MOST_TEXT = 256 << 10  # bytes of a file that is compared line by line
+MOST_LINES = 2000  # between the first and the last that differ; the cost grows faster than their number
+MOST_DIFF = 64 << 10  # bytes
+CONTEXT = 3
+
+
+def are_same(one: int, other: int) -> bool:
+    """Whether the files behind two descriptors have the same content, read from where they stand."""
+    while True:
+        first, second = os.read(one, CHUNK), os.read(other, CHUNK)
+        if first != second:
+            return False
+        if not first:
+            return True
+
+
+def read_text(file: int) -> bytes | None:
+    """All of it from the beginning, or `None` when it is more than is compared."""
+    found = os.pread(file, MOST_TEXT + 1, 0)
+    return found if len(found) <= MOST_TEXT else None
+
+
+def differences(old: str, new: str) -> list[str] | None:
+    """The lines of a unified diff without its head, or `None` where the texts differ too much.
+
+    None at all where only the last line's end differs.
+    """
+    a, b = (text.removesuffix("\n").split("\n") for text in (old, new))
+    start = next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    most = min(len(a), len(b)) - start
+    end = next((n for n in range(most) if a[-1 - n] != b[-1 - n]), most)
+    if max(len(a), len(b)) - start - end > MOST_LINES:
+        return None
+    first = max(0, start - CONTEXT)
+    last_a, last_b = (len(lines) - max(0, end - CONTEXT) for lines in (a, b))
+    return list(_unified(a[first:last_a], b[first:last_b], first))
+
+
+def _unified(a: Sequence[str], b: Sequence[str], offset: int) -> Iterator[str]:
+    for group in SequenceMatcher(None, a, b).get_grouped_opcodes(CONTEXT):
+        (_, a1, _, b1, _), (_, _, a2, _, b2) = group[0], group[-1]
+        yield f"@@ -{_range(a1 + offset, a2 + offset)} +{_range(b1 + offset, b2 + offset)} @@"
+        for tag, a1, a2, b1, b2 in group:
+            if tag == "equal":
+                yield from (f" {line}" for line in a[a1:a2])
+                continue
+            yield from (f"-{line}" for line in a[a1:a2])
+            yield from (f"+{line}" for line in b[b1:b2])
+
+
+def _range(start: int, stop: int) -> str:
+    length = stop - start
+    return f"{start + 1 if length else start},{length}"
