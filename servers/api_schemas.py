@@ -57,7 +57,7 @@ class InstallationOut(Schema):
     version: str
     state: Installation.State
     is_current: bool
-    detail: str = Field(description="Why it failed, in a sentence; else empty.")
+    detail: str = Field(description="Why it failed or is held back, in a sentence; else empty.")
     size_bytes: int
     shared_bytes: int = Field(description="Of these, in files it shared with the version before when it was built.")
     servers: list[str] = Field(description="Names of the servers that last started on it.")

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from jobs.registry import JobError
 from jobs.run import Run
-from servers import installers, services, trial
+from servers import installers, services, trial, trial_stacks
 from servers.errors import VersionInUse
 from servers.games import Game
 from servers.installers.tree import share_unchanged
@@ -43,14 +43,26 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
             _put_in_place(run, build, partial, version, current)
             list_files(run, build)
             trial.try_out(run, build, game)
-            services.finish_version(build=build)
-            run.log(f"Version {version} is used from each server's next start.")
+            _promote(run, build, current, game)
     except BaseException as error:
         is_full = shutil.disk_usage(place).free < FULL
         _abandon(build, game, partial, error)
         if is_full and isinstance(error, OSError | JobError):
             raise JobError(DISK_FULL) from error
         raise
+
+
+def _promote(run: Run, build: Installation, current: Installation | None, game: Game) -> None:
+    """Make it the current one, unless layers in use lose something by it. Raises `JobError`."""
+    lost = trial_stacks.what_is_lost(run, build, current, game) if current and _folder_of(current) else ""
+    if lost:
+        services.hold_version(build=build, detail=lost)
+        raise JobError(
+            f"{lost} The version was tried and is not used. Mend the layer and update again; an administrator can "
+            "also promote it anyway, on the page Installations."
+        )
+    services.finish_version(build=build)
+    run.log(f"Version {build.version} is used from each server's next start.")
 
 
 def check_for_updates(run: Run, *, node: Node, game: Game) -> None:
@@ -92,6 +104,8 @@ def _is_there_already(run: Run, build: Installation, partial: Path, version: str
 def _put_in_place(run: Run, build: Installation, partial: Path, version: str, former: Installation | None) -> None:
     shared = share_unchanged(partial, before, run.check) if (before := _folder_of(former)) else 0
     size = _size(partial)
+    if services.forget_held(node=build.node, game=build.game, version=version):
+        delete_tree(partial.with_name(version))
     partial.rename(partial.with_name(version))
     services.name_build(build=build, version=version, size_bytes=size, shared_bytes=shared)
     run.log(f"Installed version {version}: {size / 2**20:.0f} MiB, of which {shared / 2**20:.0f} shared with the last.")
@@ -109,8 +123,8 @@ def _clear_leftovers(node: Node, game: str) -> None:
     for build in Installation.objects.filter(node=node, game=game, state=Installation.State.BUILDING):
         trial.end(build)
         services.fail_build(build=build, detail="The job that built it was killed.")
-    ready = Installation.objects.filter(node=node, game=game, state=Installation.State.READY)
-    known = set(ready.values_list("version", flat=True))
+    usable = Installation.objects.filter(node=node, game=game, state__in=Installation.USABLE)
+    known = set(usable.values_list("version", flat=True))
     for folder in _place(game).glob("*"):
         if folder.name not in known:
             delete_tree(folder)

@@ -85,14 +85,17 @@ class Installation(models.Model):
     class State(models.TextChoices):
         BUILDING = "building"
         READY = "ready"
+        HELD = "held", "tried, not promoted"
         FAILED = "failed"
+
+    USABLE = (State.READY, State.HELD)  # its files are there and a server was seen to run on them
 
     node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="installations")
     game = models.SlugField(max_length=63)
     version = models.CharField(max_length=100, help_text="As its source names it; also the folder's name.")
     state = models.CharField(max_length=8, choices=State, default=State.BUILDING)
     is_current = models.BooleanField(default=False)
-    detail = models.CharField(max_length=300, blank=True, help_text="Why it failed, in a sentence.")
+    detail = models.CharField(max_length=300, blank=True, help_text="Why it failed or is held back, in a sentence.")
     size_bytes = models.BigIntegerField(default=0)
     shared_bytes = models.BigIntegerField(default=0, help_text="Of these, in files it shared with the one before.")
     file_count = models.PositiveIntegerField(null=True, editable=False, help_text="Once they are listed in `files`.")

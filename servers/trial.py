@@ -7,10 +7,13 @@ server was given, its settings are the game's defaults. It is gone, files and al
 import asyncio
 import time
 from collections import deque
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from jobs.registry import JobError
 from jobs.run import Run
-from servers import query, services
+from servers import query, rcon, services
 from servers.games import Game
 from servers.models import TRIAL_PREFIX, Installation, Node, ServerPort
 from servers.runtime import get_runtime
@@ -19,6 +22,7 @@ from servers.runtime.sockets import ports_in_use
 from servers.specs import server_spec
 
 ANSWER_SECONDS = 180.0  # a first start of Left 4 Dead 2 on a slow disk takes most of a minute
+LIST_SECONDS = 20.0  # for plugins that are loaded only once a map is
 EVERY = 1.0
 STOP_SECONDS = 3.0  # nobody plays on it: no need to wait for its goodbyes
 LAST_LINES = 15
@@ -26,26 +30,49 @@ CONSOLE_READS = 100
 SPARE_PORTS = range(61_000, 65_536)  # above those that Linux gives to connections
 
 
+class TrialFailed(Exception):
+    """No server runs there as it should; the sentence says why."""
+
+
 def try_out(run: Run, version: Installation, game: Game) -> None:
     """Start a server on `version` and return once it answered the game's query. Raises `JobError` if it does not."""
     run.log(f"Trying version {version.version}: a server is started on it.")
+    try:
+        with _trial(run, version, services.folder(version), (), game):
+            pass
+    except TrialFailed as error:
+        raise JobError(
+            f"No server runs on version {version.version} of {game.name}: {error} No server was moved to it. "
+            "The log has the last lines of its console."
+        ) from error
+
+
+def list_plugins(
+    run: Run, version: Installation, files: Path, layers: tuple[Path, ...], game: Game, expected: Collection[str]
+) -> set[str]:
+    """Start the trial of `version` on the game's `files` with `layers`, lowest first, over them; then return
+    what plugins run. It waits a while for those that are `expected`. Raises `TrialFailed`."""
+    with _trial(run, version, files, layers, game) as (ports, secrets):
+        return _wait_for_plugins(run, version, game, ports, secrets, set(expected))
+
+
+@contextmanager
+def _trial(
+    run: Run, version: Installation, files: Path, layers: tuple[Path, ...], game: Game
+) -> Iterator[tuple[dict[str, int], dict[str, str]]]:
+    """A server that answers, gone afterwards: its ports and secrets. Raises `TrialFailed`, also for its block."""
     secrets = game.complete_secrets({})
     ports = _free_ports(version.node, game)
-    spec = server_spec(
-        game, name=_name(version), layers=(services.folder(version),), settings={}, secrets=secrets, ports=ports
-    )
+    spec = server_spec(game, name=_name(version), layers=(files, *layers), settings={}, secrets=secrets, ports=ports)
     try:
         get_runtime().start(spec)
         if game.query:
             _wait_for_answer(run, version, game, ports)
-    except (RuntimeFailure, query.QueryError) as error:
+        yield ports, secrets
+    except (RuntimeFailure, query.QueryError, rcon.RconError) as error:
         for line in _last_lines(version):
             run.log("  " + _without(secrets, line))
-        reason = str(error).partition("\n")[0].removesuffix(" Its last lines:")
-        raise JobError(
-            f"No server runs on version {version.version} of {game.name}: {reason} No server was moved to it. "
-            "The log has the last lines of its console."
-        ) from error
+        raise TrialFailed(str(error).partition("\n")[0].removesuffix(" Its last lines:")) from error
     finally:
         end(version)
 
@@ -77,6 +104,34 @@ def _wait_for_answer(run: Run, version: Installation, game: Game, ports: dict[st
         else:
             run.log(f"It answered after {time.monotonic() - began:.1f} s, with the map {answer.map or 'unnamed'}.")
             return
+
+
+def _wait_for_plugins(
+    run: Run, version: Installation, game: Game, ports: dict[str, int], secrets: dict[str, str], expected: set[str]
+) -> set[str]:
+    """Ask until all that are expected run, or as long as the list still grows. Raises `RconError` of the last try."""
+    began, before = time.monotonic(), None
+    while game.plugins:
+        run.check()
+        is_late = time.monotonic() - began > LIST_SECONDS
+        try:
+            found = _ask_for_plugins(version, game, ports, secrets)
+        except rcon.RconError:
+            if is_late:
+                raise
+        else:
+            if is_late or (expected <= found and (expected or found == before)):
+                return found
+            before = found
+        time.sleep(EVERY)
+    return set()
+
+
+def _ask_for_plugins(version: Installation, game: Game, ports: dict[str, int], secrets: dict[str, str]) -> set[str]:
+    assert game.console  # the definition was refused otherwise
+    host, secret = version.node.query_host, secrets[game.console.secret]
+    answers = [(known, asyncio.run(rcon.command(game, host, ports, secret, known.command))) for known in game.plugins]
+    return {plugin for known, answer in answers for plugin in known.read(answer)}
 
 
 def _free_ports(node: Node, game: Game) -> dict[str, int]:

@@ -104,6 +104,20 @@ def fail_build(*, build: Installation, detail: str) -> bool:
     return bool(failed)
 
 
+def hold_version(*, build: Installation, detail: str) -> None:
+    """The build runs, and something in use does not run on it: nobody moves to it by themselves."""
+    building = Installation.objects.filter(pk=build.pk, state=Installation.State.BUILDING)
+    if not building.update(state=Installation.State.HELD, detail=detail[:DETAIL_LENGTH]):
+        raise ValueError(f"{build} is not being built")
+    events.publish(topic(build.node, build.game))
+
+
+def forget_held(*, node: Node, game: str, version: str) -> bool:
+    """Before the same version is tried anew. Returns whether there was one: only then may its files go."""
+    held = Installation.objects.filter(node=node, game=game, version=version, state=Installation.State.HELD)
+    return held.delete()[0] > 0
+
+
 def finish_version(*, build: Installation) -> None:
     """The build passed its trial: servers take it at their next start."""
     with transaction.atomic():

@@ -26,12 +26,20 @@ def topic(node: Node, game: str) -> str:
 
 
 def promote_version(*, by: "User", installation: Installation) -> None:
-    """Make a version that is there the current one, be it newer or older. Raises `VersionRefused`."""
+    """Make a version that is there the current one, be it newer or older; one that is held back is for administrators.
+    Raises `VersionRefused`."""
     with transaction.atomic():
-        if not _held(installation.node, installation.game).filter(pk=installation.pk, state="ready").exists():
+        rows = _held(installation.node, installation.game).filter(pk=installation.pk)
+        row = rows.filter(state__in=Installation.USABLE).first()
+        if row is None:
             raise VersionRefused(f"{installation} is not ready to be used. Install it again.")
+        if row.state == Installation.State.HELD and not by.is_superuser:
+            raise VersionRefused(f"{row.detail} Only an administrator may promote it anyway.")
+        facts = {"game": row.game, "version": row.version, "node": row.node.slug}
+        if row.state == Installation.State.HELD:
+            rows.update(state=Installation.State.READY)
+            facts["anyway"] = row.detail
         make_current(installation)
-        facts = {"game": installation.game, "version": installation.version, "node": installation.node.slug}
         AuditEvent.objects.create(actor=by, action="promote", detail=facts)
 
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
+from . import plugins
+
 MAPS = ("c1m1_hotel", "c1m2_streets", "c2m1_highway", "c5m1_waterfront", "c8m1_apartment")
 NAMES = ("Coach", "Ellis", "Nick", "Rochelle", "Bill", "Francis", "Louis", "Zoey")
 HIDDEN = {"rcon_password", "sv_password"}
 chance = random.Random()  # noqa: S311 - make-believe, no secret
+_LISTS: dict[str, Callable[[list[str]], str | None]] = {"meta": plugins.meta, "sm": plugins.sourcemod}
 _WORD = re.compile(r'"([^"]*)"|([^\s"]+)')
 
 
@@ -122,6 +125,8 @@ class World:
         name, arguments = found[0].lower(), found[1:]
         if command := self._commands.get(name):
             return command(arguments) + "\n"
+        if name in _LISTS and (listed := _LISTS[name](arguments)) is not None:
+            return listed + "\n"
         if name in self.cvars:
             return self._cvar(name, arguments) + "\n"
         return f'Unknown command "{name}"\n'
