@@ -37,14 +37,14 @@ def list_context(server: Server) -> dict[str, Any]:
         for path in [*made, *(path for path in by_hand if path not in made)]
     ]
     later = server.is_live and any(not file.is_started for file in by_hand.values())
-    return {"rows": rows, "later": later, "editable": game.editable if game else (), "tab": "files"}
+    return {"rows": rows, "later": later, "editable": game.editable if game else (), "tab": "settings"}
 
 
 @require_http_methods(["GET", "POST"])
 @server_page(Right.FILES)
 def own_file(request: HttpRequest, server: Server) -> HttpResponse:
     """One file: `?path=` opens one that is there or that the settings make."""
-    context = head_context(request, server) | {"tab": "files"}
+    context = head_context(request, server) | {"tab": "settings"}
     game = games.all_games().get(server.game)
     if game is None:
         return render(request, "servers/own_file.html", context)

@@ -37,7 +37,10 @@ function rulesOf(textarea, language) {
   };
 }
 
-function check(view, rules, status) {
+// What the portal said of the text as it was sent, which holds until the text is another.
+const told = (textarea) => document.getElementById(`${textarea.id}_error`);
+
+function check(view, rules, status, textarea) {
   const found = [];
   for (let number = 1; number <= view.state.doc.lines; number++) {
     const line = view.state.doc.line(number);
@@ -47,7 +50,7 @@ function check(view, rules, status) {
   }
   found.sort((a, b) => a.from - b.from);
   const more = found.length > 1 ? ` ${found.length - 1} more after it.` : "";
-  status.textContent = found.length ? found[0].message + more : "";
+  status.textContent = found.length && !told(textarea) ? found[0].message + more : "";
   return found;
 }
 
@@ -67,29 +70,38 @@ function attach(cm, textarea) {
     const mode = modes(cm)[language()];
     return mode ? cm.StreamLanguage.define(mode) : [];
   };
-  const typing = keysWhileTyping(cm);
-  const view = new cm.EditorView({
-    parent: root,
-    root,
-    state: cm.EditorState.create({
-      doc: textarea.value,
-      extensions: [
-        cm.lineNumbers(), cm.lintGutter(), cm.highlightActiveLine(), cm.highlightActiveLineGutter(), cm.history(),
-        cm.drawSelection(), cm.bracketMatching(), cm.highlightSelectionMatches(), cm.search(),
-        typing, cm.keymap.of([...cm.defaultKeymap, ...cm.searchKeymap, ...cm.historyKeymap, ...cm.lintKeymap]),
-        cm.linter((made) => check(made, rulesOf(textarea, language), status), {
-          delay: LINT_AFTER_MS,
-          needsRefresh: ({ transactions }) => transactions.some((one) => one.reconfigured), // another file: other rules
-        }),
-        cm.EditorView.contentAttributes.of(attributes(textarea)),
-        cm.EditorView.updateListener.of(({ docChanged, state }) => docChanged && (textarea.value = state.doc.toString())),
-        highlighting.of(coloured()), look(cm),
-      ],
-    }),
+  const marks = cm.linter((view) => check(view, rulesOf(textarea, language), status, textarea), {
+    delay: LINT_AFTER_MS,
+    needsRefresh: ({ transactions }) => transactions.some((one) => one.reconfigured), // another file: other rules
   });
+  const keep = cm.EditorView.updateListener.of(({ docChanged, state }) => {
+    if (!docChanged) return;
+    textarea.value = state.doc.toString();
+    told(textarea)?.remove();
+  });
+  const extensions = [
+    ...usual(cm), cm.EditorView.contentAttributes.of(attributes(textarea)), marks, keep, highlighting.of(coloured()), look(cm),
+  ];
+  const state = cm.EditorState.create({ doc: textarea.value, extensions });
+  const view = new cm.EditorView({ parent: root, root, state });
   form.elements.path?.addEventListener("input", () => view.dispatch({ effects: highlighting.reconfigure(coloured()) }));
   take(textarea, view, host);
 }
+
+// A browser that types over coloured text itself gives the new text the same look by a style attribute, which the page's
+// policy refuses; the editor would take it out again at once.
+function replace(event, view) {
+  if (event.inputType !== "insertText" || event.isComposing || view.state.selection.main.empty) return false;
+  view.dispatch(view.state.replaceSelection(event.data), { userEvent: "input.type" });
+  return true;
+}
+
+const usual = (cm) => [
+  cm.lineNumbers(), cm.lintGutter(), cm.highlightActiveLine(), cm.highlightActiveLineGutter(), cm.history(),
+  cm.drawSelection(), cm.bracketMatching(), cm.highlightSelectionMatches(), cm.search(), ...keysWhileTyping(cm),
+  cm.EditorView.domEventHandlers({ beforeinput: replace }),
+  cm.keymap.of([...cm.defaultKeymap, ...cm.searchKeymap, ...cm.historyKeymap, ...cm.lintKeymap]),
+];
 
 // Whoever passes through is not held: Tab moves on until something was typed, and again after Escape.
 function keysWhileTyping(cm) {
