@@ -53,6 +53,8 @@ def test_what_is_no_plain_ascii_is_marked_with_line_and_column_and_told_again_wh
     page.keyboard.press("Backspace")
     page.keyboard.press("Backspace")
     page.keyboard.type("house")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("sv_tags x // a comment\nhostname house")  # over coloured text, which is where styles come from
     expect(page.locator(".editor + .error")).to_be_hidden()
     page.get_by_role("button", name="Save and build").click()
     expect(page).to_have_url(f"{site}/layers/mine/")
