@@ -86,7 +86,7 @@ def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
     Returns the jobs that stop the servers. Raises `SuspensionError`.
     """
     with transaction.atomic():
-        _refuse_suspension(by, user, _lock_administrators())
+        _refuse_suspension(by, user)
         done = User.objects.filter(pk=user.pk, suspended_at=None).update(
             suspended_at=timezone.now(),
             suspended_reason=reason,
@@ -101,8 +101,8 @@ def suspend_user(*, by: User, user: User, reason: str) -> list[Job]:
 
 def reinstate_user(*, by: User, user: User) -> None:
     """Let `user` in again; their servers stay stopped until somebody starts them. Raises `SuspensionError`."""
-    _refuse_over_staff(by, user, "reinstate")
     with transaction.atomic():
+        _refuse_over_staff(by, user, _lock_administrators(), SuspensionError, f"reinstate {user}")
         suspended = User.objects.filter(pk=user.pk, suspended_at__isnull=False)
         if not suspended.update(suspended_at=None, suspended_reason=""):
             raise SuspensionError(f"{user} is not suspended.")
@@ -128,10 +128,9 @@ def reset_password(*, by: User, user: User) -> str:
 
     Members need no e-mail address, so this is the way back for who forgot theirs.
     """
-    if user.is_staff and not by.is_superuser:
-        raise RoleError(f"Only an administrator may reset the password of {user}, who moderates.")
     password = secrets.token_urlsafe(12)
     with transaction.atomic():
+        _refuse_over_staff(by, user, _lock_administrators(), RoleError, f"reset the password of {user}")
         user.set_password(password)
         user.save(update_fields=["password"])
         AuditEvent.objects.create(actor=by, action="password", detail={"user": user.username})
@@ -155,14 +154,17 @@ def _lock_administrators() -> set[int]:
     return {administrator.pk for administrator in locked if administrator.may_enter}
 
 
-def _refuse_suspension(by: User, user: User, administrators: set[int]) -> None:
+def _refuse_suspension(by: User, user: User) -> None:
     if user.pk == by.pk:
         raise SuspensionError("You cannot suspend yourself. Ask another moderator.")
-    _refuse_over_staff(by, user, "suspend")
+    administrators = _lock_administrators()
+    _refuse_over_staff(by, user, administrators, SuspensionError, f"suspend {user}")
     if administrators == {user.pk}:
         raise SuspensionError(f"{user} is the only administrator left. Make somebody else one first.")
 
 
-def _refuse_over_staff(by: User, user: User, verb: str) -> None:
-    if user.is_staff and not by.is_superuser:
-        raise SuspensionError(f"Only an administrator may {verb} {user}, who moderates.")
+def _refuse_over_staff(by: User, user: User, administrators: set[int], error: type[Exception], what: str) -> None:
+    """By what both are now: since the page was opened either may have been given another role."""
+    moderates = User.objects.select_for_update(no_key=True).values_list("is_staff", flat=True).get(pk=user.pk)
+    if moderates and by.pk not in administrators:
+        raise error(f"Only an administrator may {what}, who moderates.")

@@ -1,7 +1,11 @@
 """Whose a server is and who else may do what with it. Taking a right away closes that person's sockets."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
 
 from jobs import events
 from servers import access
@@ -19,7 +23,7 @@ def share_server(*, by: "User", server: Server, user: "User", rights: Iterable[s
     Nobody gives or takes a right they lack themselves.
     """
     chosen = {Right.VIEW, *(Right(right) for right in rights)}
-    with locked(server) as fresh:
+    with _locked_with(server, user) as (fresh, user):
         if user.pk == fresh.owner_id:
             raise CannotShare(f"{user} owns {fresh.name} and may do everything already.")
         if not user.may_enter:
@@ -45,7 +49,7 @@ def unshare_server(*, by: "User", server: Server, user: "User") -> None:
 
 def transfer_server(*, by: "User", server: Server, to: "User") -> Server:
     """Make `to` the owner; the former owner keeps no right. Raises `CannotTransfer`, `ServerGone`."""
-    with locked(server) as fresh:
+    with _locked_with(server, to) as (fresh, to):
         if to.pk == fresh.owner_id:
             raise CannotTransfer(f"{to} owns {fresh.name} already.")
         if not to.may_enter:
@@ -58,6 +62,15 @@ def transfer_server(*, by: "User", server: Server, to: "User") -> Server:
         tell_users(former, to)
         events.publish(f"access:user:{former.pk}")
     return fresh
+
+
+@contextmanager
+def _locked_with(server: Server, user: "User") -> Iterator[tuple[Server, "User"]]:
+    """`locked`, and before it the row of who receives: in the order of a suspension, which then stops their servers."""
+    with transaction.atomic():
+        receiving = get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
+        with locked(server) as fresh:
+            yield fresh, receiving
 
 
 def _held(user: "User", server: Server) -> set[Right]:

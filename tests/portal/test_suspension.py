@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from jobs.models import Job
 from portal import services, tokens
@@ -86,7 +87,7 @@ def test_two_administrators_at_once_cannot_suspend_each_other(mod: User) -> None
     suspend = partial(services.suspend_user, reason="")
     outcomes = race([partial(suspend, by=mod, user=boss), partial(suspend, by=boss, user=mod)])
     (refusal,) = [outcome for outcome in outcomes if outcome != []]
-    assert "is the only administrator left" in str(refusal)
+    assert "Only an administrator may suspend" in str(refusal)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -96,3 +97,18 @@ def test_two_administrators_at_once_cannot_demote_each_other(mod: User) -> None:
     outcomes = race([partial(demote, by=mod, user=boss), partial(demote, by=boss, user=mod)])
     assert [type(outcome) for outcome in outcomes if outcome] == [services.RoleError]
     assert User.objects.filter(is_superuser=True).count() == 1
+
+
+def test_who_is_no_administrator_any_more_suspends_no_moderator(alice: User, bob: User, mod: User) -> None:
+    stale = User.objects.get(pk=mod.pk)
+    User.objects.filter(pk=mod.pk).update(is_superuser=False)
+    User.objects.filter(pk=bob.pk).update(is_staff=True)
+    assert stale.is_superuser and not bob.is_staff, "as a page had read them"
+    with pytest.raises(services.SuspensionError, match="Only an administrator may suspend bob"):
+        services.suspend_user(by=stale, user=bob, reason="")
+    with pytest.raises(services.RoleError, match="Only an administrator may reset the password of bob"):
+        services.reset_password(by=stale, user=bob)
+    services.suspend_user(by=stale, user=alice, reason="")
+    User.objects.filter(pk=bob.pk).update(suspended_at=timezone.now())
+    with pytest.raises(services.SuspensionError, match="Only an administrator may reinstate bob"):
+        services.reinstate_user(by=stale, user=bob)

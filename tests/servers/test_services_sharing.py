@@ -6,9 +6,12 @@ from django.db import connection
 from django.utils import timezone
 
 from jobs.events import CHANNEL
+from portal.models import User
+from portal.services import suspend_user
 from servers import access, services
 from servers.errors import CannotShare, CannotTransfer
-from servers.models import AuditEvent, Membership, Right
+from servers.models import AuditEvent, Membership, Right, Server
+from tests.servers.racing import race
 
 
 @pytest.fixture
@@ -104,3 +107,27 @@ def test_deleting_tells_everybody_who_saw_it(alice, bob, server, share, heard):
     share(bob)
     services.delete_server(by=alice, server=server)
     assert {server.topic, f"user:{alice.pk}", f"user:{bob.pk}", f"access:{server.topic}"} <= heard()
+
+
+def test_nobody_who_was_suspended_meanwhile_is_given_anything(alice, bob, mod, server):
+    suspend_user(by=mod, user=type(bob).objects.get(pk=bob.pk), reason="")
+    assert bob.may_enter, "as a page had read it"
+    with pytest.raises(CannotShare, match="bob is suspended"):
+        services.share_server(by=alice, server=server, user=bob, rights=[Right.POWER])
+    with pytest.raises(CannotTransfer, match="bob is suspended"):
+        services.transfer_server(by=alice, server=server, to=bob)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_server_given_away_while_its_new_owner_is_suspended_does_not_run_on(alice, bob, mod, server):
+    for _ in range(5):
+        Server.objects.filter(pk=server.pk).update(owner=alice, desired="run")
+        User.objects.filter(pk=bob.pk).update(suspended_at=None)
+        race(
+            [
+                lambda: services.transfer_server(by=alice, server=server, to=bob),
+                lambda: suspend_user(by=mod, user=bob, reason=""),
+            ]
+        )
+        server.refresh_from_db()
+        assert (server.owner_id, server.desired) in ((alice.pk, "run"), (bob.pk, "stop"))
