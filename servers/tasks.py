@@ -189,10 +189,7 @@ def _launch(run: Run, server: Server) -> None:
     run.log(f"Starting on {server.node.address}, ports: {ports}.")
     services.record_start(server=server, files=files)
     began = time.monotonic()
-    try:
-        runtime.start(spec)
-    except RuntimeFailure as error:  # it may quote the game's last lines
-        raise RuntimeFailure(services.hide_secrets(server, str(error))) from error
+    runtime.start(spec)
     run.log(f"Running after {time.monotonic() - began:.1f} s. Its console goes on from here.")
 
 

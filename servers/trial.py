@@ -72,7 +72,7 @@ def _trial(
     except (RuntimeFailure, query.QueryError, rcon.RconError) as error:
         for line in _last_lines(version):
             run.log("  " + _without(secrets, line))
-        raise TrialFailed(str(error).partition("\n")[0].removesuffix(" Its last lines:")) from error
+        raise TrialFailed(str(error)) from error
     finally:
         end(version)
 

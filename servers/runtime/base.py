@@ -118,7 +118,8 @@ class Runtime(ABC):
         """Start the server; returns when the game has run for `SETTLE_SECONDS`. Does nothing when it runs already.
 
         `states` says *running* as soon as the program was executed, well before this returns. Raises `RuntimeFailure`
-        (binary missing, mount refused, ended at once: then with its last lines); nothing runs or is mounted then.
+        (binary missing, mount refused, ended at once); nothing runs or is mounted then. The game's lines are no part of
+        it: not everybody who sees a job may read the console.
         """
 
     @abstractmethod

@@ -31,7 +31,6 @@ MEMORY_MAX, TASKS_MAX = 4 << 30, 512  # where the game's definition says nothing
 LONGEST_NAME_BEFORE_257 = 27  # deploy/units/left4me-server-252.conf
 START_SECONDS = 60
 STOP_MARGIN_SECONDS = 10
-LAST_LINES = 5
 POLL_SECONDS = 0.05
 MARK = "[left4me] "
 
@@ -71,7 +70,6 @@ class SystemdRuntime(Runtime):
             if self._state(spec.name).unit in ("running", "restarting"):
                 return
             self._prepare(spec)
-            since = time.time_ns() // 1000
             for unit in (overlay_unit(spec.name), server_unit(spec.name)):
                 self._bus.reset_failed(unit)  # and forget earlier starts: their limit is meant for crashes
             result = self._bus.run_job("Start", server_unit(spec.name), timeout=START_SECONDS)
@@ -79,11 +77,9 @@ class SystemdRuntime(Runtime):
                 if result != "done":
                     raise RuntimeFailure(self._why_not(spec.name, result))
                 self._settle(spec.name)
-            except RuntimeFailure as failure:
-                tail = self._journal.tail(server_unit(spec.name), LAST_LINES, since=since)
+            except RuntimeFailure:
                 self._stop(spec.name, STOP_MARGIN_SECONDS)
-                text = "\n".join([f"{failure} Its last lines:", *tail]) if tail else str(failure)
-                raise RuntimeFailure(text) from failure
+                raise
 
     def stop(self, name: str, *, timeout: float | None = None) -> None:
         with self._lock(name):

@@ -96,11 +96,13 @@ def test_a_timeout_cuts_a_stop_short(host: Host) -> None:
     assert host.state().unit == "stopped"
 
 
-def test_a_game_that_ends_at_once_fails_the_start_with_its_last_lines(host: Host, monkeypatch) -> None:
+def test_a_game_that_ends_at_once_fails_the_start_and_only_its_console_has_its_lines(host: Host, monkeypatch) -> None:
     monkeypatch.setattr(local, "SETTLE_SECONDS", 2)
     script = "#!/bin/sh\necho loading; echo cannot open map >&2; exit 3\n"
-    with pytest.raises(RuntimeFailure, match=r"ended with exit code 3.*\nloading\ncannot open map"):
+    with pytest.raises(RuntimeFailure, match=r"^The game ended with exit code 3\. It had run for [0-9.]+ s\.$"):
         host.runtime.start(host.spec(script))
+    lines, _ = host.runtime.read_console("one", "")
+    assert {"loading", "cannot open map"} <= set(lines)
     state = host.state()
     assert (state.unit, state.exit_code, state.pid) == ("crashed", 3, None)
     host.runtime.start(host.spec())

@@ -6,12 +6,10 @@ a newline. The last two are kept.
 """
 
 import os
-from collections import deque
 
 SEGMENT_BYTES = 8 << 20
 LINE_BYTES = 64 << 10  # a longer line is broken when a segment must end
 MARK = b"[left4me] "
-TAIL_LINES, TAIL_LINE_BYTES = 8, 300
 
 
 def segment_name(start: int) -> str:
@@ -30,8 +28,6 @@ class Console:
         self._folder = folder
         self._limit = segment_bytes
         self._lost = 0
-        self._tail: deque[bytes] = deque(maxlen=TAIL_LINES)
-        self._partial = b""
         starts = segment_starts(folder)
         self._open(starts[-1] if starts else 0)
 
@@ -43,7 +39,6 @@ class Console:
 
     def write(self, data: bytes) -> None:
         """Append output as it came."""
-        self._remember(data)
         if self._lost:
             self._report_loss()
         if self._size >= self._limit:
@@ -63,11 +58,6 @@ class Console:
         """End the game's last line where it did not itself, so that readers get it."""
         if not self._at_line_start:
             self.write(b"\n")
-
-    def tail(self) -> str:
-        """The game's last lines, without the keeper's."""
-        lines = [*self._tail, self._partial[:TAIL_LINE_BYTES]]
-        return "\n".join(line.decode(errors="replace").rstrip() for line in lines if line.strip())
 
     def _append(self, data: bytes) -> None:
         """Write all of `data`; what a full disk does not take is counted as lost."""
@@ -98,8 +88,3 @@ class Console:
         for start in segment_starts(self._folder):
             if start < previous:
                 os.unlink(segment_name(start), dir_fd=self._folder)
-
-    def _remember(self, data: bytes) -> None:
-        *lines, self._partial = (self._partial + data[-LINE_BYTES:]).split(b"\n")
-        self._partial = self._partial[-LINE_BYTES:]
-        self._tail.extend(line[:TAIL_LINE_BYTES] for line in lines if line.strip() and not line.startswith(MARK))

@@ -173,10 +173,9 @@ class Supervisor:
         self._finish("It was stopped while it started.")
 
     def _crashed(self, sentence: str, **ended: Any) -> None:
-        tail = self.console.tail()
         self.console.remark(sentence)
         self._tell("crashed", sentence, pid=None, **ended)
-        self._finish(f"{sentence} Its last lines:\n{tail}" if tail else sentence)
+        self._finish(sentence)
 
     def _finish(self, error: str) -> None:
         """The last state is written: tell a starter that still waits."""
