@@ -1,6 +1,6 @@
 #!/bin/bash
 # Upgrade to this checkout: back up, build, migrate, restart, and go back if the doctor is not content. Games run on.
-set -euo pipefail
+set -Eeuo pipefail  # -E: a step is a function, and its failure must reach the trap
 
 # shellcheck source=deploy/lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -16,6 +16,7 @@ BACKUP=$BACKUPS/$(date +%Y%m%d-%H%M%S)-$(basename "$OLD").dump
 build_release "$(basename "$NEW")"
 
 not_begun() {
+    [[ $BASH_SUBSHELL -eq 0 ]] || exit 1
     trap - ERR
     rm -f "$BACKUP"
     systemctl start "${PORTAL_UNITS[@]}"
@@ -30,6 +31,7 @@ run install -d -m 700 "$BACKUPS"
 [[ $DRY_RUN ]] || (umask 077 && runuser -u left4me -- pg_dump -Fc "$(setting DATABASE_URL)" >"$BACKUP")
 
 go_back() {
+    [[ $BASH_SUBSHELL -eq 0 ]] || exit 1
     trap - ERR
     say "going back to release $(basename "$OLD") and the backup"
     systemctl stop "${PORTAL_UNITS[@]}"

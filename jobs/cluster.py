@@ -24,6 +24,7 @@ from django_q.worker import worker as work
 from jobs import lease, reaper, registry
 from jobs.broker import Broker
 from jobs.killsafe import Flag, Queue, Timer, die_with_parent
+from jobs.supervision import tell_ready
 
 AFTERWARDS = 10.0  # seconds a worker is given to end a job that is told to stop (lease.GRACE_AT_SHUTDOWN)
 STOP_LIMIT = 15.0  # what the rest of a stop may take
@@ -57,6 +58,8 @@ def _watch(sentinel: BaseProcess, stop: Flag, seconds: float) -> None:
     limit = None
     while sentinel.is_alive():
         sentinel.join(0.5)
+        if sentinel.is_alive():
+            tell_ready()
         if stop.is_set():
             limit = limit or time.monotonic() + seconds
             if time.monotonic() > limit:

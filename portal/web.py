@@ -12,6 +12,7 @@ from daphne.server import Server as DaphneServer
 from django.db import connections
 from twisted.internet import reactor
 
+from jobs.supervision import tell_ready
 from portal.outlet import Outlet
 from portal.throttle import Throttle
 
@@ -80,6 +81,7 @@ class Server(DaphneServer):
             proxy_forwarded_address_header="X-Forwarded-For" if behind_proxy else None,
             proxy_forwarded_proto_header="X-Forwarded-Proto" if behind_proxy else None,
             server_name="left4me",
+            ready_callable=tell_ready,
             websocket_timeout=-1,  # no end
             websocket_connect_timeout=DOOR_SECONDS,
             websocket_handshake_timeout=DOOR_SECONDS,

@@ -8,6 +8,7 @@ import psycopg
 from django.db import connection
 
 from jobs import events, reaper
+from jobs.supervision import tell_ready
 from servers.agent.housekeeping import Housekeeping
 from servers.agent.loop import Loop
 from servers.agent.queries import Queries
@@ -68,6 +69,7 @@ class Agent:
                 self._take(session)
                 session.execute(f"LISTEN {events.CHANNEL}")
                 self._ours.set()
+                tell_ready()
                 self._look_again()
                 self._listen(session)
         except psycopg.OperationalError as error:

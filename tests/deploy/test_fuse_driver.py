@@ -8,7 +8,7 @@ import pytest
 from tests.deploy.installed import Installed
 from tests.stack import wait_for
 
-pytestmark = [pytest.mark.host, pytest.mark.unproven]
+pytestmark = pytest.mark.host
 NAME = "fusey"
 MERGED = f"/var/lib/left4me/runtime/{NAME}/merged"
 

@@ -26,9 +26,7 @@ async def watch(portal: Installed, stream: int, enough: int) -> list[str]:
         return lines
 
 
-@pytest.mark.parametrize(
-    "installation", ["portal", pytest.param("portal12", marks=pytest.mark.unproven)], ids=["debian13", "debian12"]
-)
+@pytest.mark.parametrize("installation", ["portal", "portal12"], ids=["debian13", "debian12"])
 async def test_a_member_starts_a_game_and_watches_it(installation: str, request: pytest.FixtureRequest) -> None:
     portal: Installed = request.getfixturevalue(installation)
     portal.api("POST", "/servers", name=NAME, blueprint="openarena")

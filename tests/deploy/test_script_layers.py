@@ -9,9 +9,13 @@ from tests.deploy.installed import Installed, _csrf
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.host
-STATE = "/var/lib/left4me"
+STATE, ENVIRONMENT = "/var/lib/left4me", "/etc/left4me/left4me.env"
 # Each line of its output: what was tried, and whether it was done.
 ATTACKS = r"""
+echo "user|$(id -un)"
+echo "processes|$(ls /proc | grep -c '^[0-9]*$')"
+echo "folder|$(ls -A | wc -l)"
+echo "scratch|$(ls -A /tmp | wc -l)"
 attempt() {
     what=$1; shift
     if "$@" >/tmp/said 2>&1; then echo "$what|DONE|$(head -c 200 /tmp/said)"; else echo "$what|refused"; fi
@@ -46,10 +50,6 @@ attempt "its script" bash -c 'echo x >> /run/left4me/script'
 attempt "kernel" bash -c 'echo x > /proc/sys/kernel/core_pattern'
 attempt "cgroup" bash -c 'echo 1 > /sys/fs/cgroup/cgroup.procs'
 attempt "nice" renice -n -5 $$
-echo "user|$(id -un)"
-echo "processes|$(ls /proc | grep -c '^[0-9]*$')"
-echo "folder|$(ls -A | wc -l)"
-echo "scratch|$(ls -A /tmp /var/tmp | grep -vc said)"
 mkdir -m 700 -p practice/deep
 echo -n fine > practice/deep/motd
 chmod 600 practice/deep/motd
@@ -120,8 +120,6 @@ def test_a_ticked_script_has_the_network_but_none_of_the_machines_own_services(p
     reach = textwrap.dedent(
         """
         getent hosts localhost > hosts
-        ls /sys/class/net | wc -l
-        grep -c : /proc/net/dev
         if exec 3<>/dev/tcp/127.0.0.1/@PORT@; then echo reached; else echo refused; fi
         """
     ).replace("@PORT@", portal.site.rpartition(":")[2])
@@ -142,10 +140,16 @@ def test_a_link_is_refused_by_name_and_a_flood_is_ended(anywhere: Installed) -> 
     portal = anywhere
     job = portal.job(make(portal, "Linked", "mkdir a; ln -s /etc/passwd a/link")["id"])
     assert (job["state"], job["error"]) == ("failed", "“a/link” is a link or a device. Leave only files and folders.")
-    flood = "mkdir d; cd d; n=0; while :; do : > $((n += 1)); test $((n % 5000)) = 0 && chmod 0 . || true; done"
-    job = portal.job(make(portal, "Flood", flood)["id"], seconds=180)
-    assert job["state"] == "failed"
-    assert "more than 200000 files" in job["error"] or "cannot be looked into" in job["error"], job["error"]
+    portal.host.sh(f"echo LEFT4ME_SCRIPT_DISK={50 << 20} >> {ENVIRONMENT}; systemctl restart left4me-worker")
+    try:
+        flood = "mkdir closed; cd closed; head -c 30M /dev/zero | tee one > two; chmod 0 .; sleep 600"
+        job = portal.job(make(portal, "Flood", flood)["id"])
+    finally:
+        portal.host.sh(f"sed -i '/^LEFT4ME_SCRIPT_DISK/d' {ENVIRONMENT}; systemctl restart left4me-worker")
+    assert (job["state"], job["error"]) == (
+        "failed",
+        "The script wrote more than 50 MB and was ended. Make it write less.",
+    )
     assert builds(portal) == ""
 
 
@@ -161,12 +165,12 @@ def test_a_cancelled_script_and_that_of_a_killed_worker_end_at_once(anywhere: In
     job = make(portal, "Orphan", "echo begun; echo x > left-over; chmod 0 .; sleep 4321")
     wait_for(lambda: "begun" in portal.lines(job["stream"]), seconds=30, what="its output")
     portal.host.sh("systemctl kill -s KILL left4me-worker")
-    wait_for(lambda: not portal.host.sh("pgrep -f 'sleep 4321'", check=False).stdout, seconds=10, what="its end")
+    wait_for(lambda: not portal.host.sh("pgrep -fx 'sleep 4321'", check=False).stdout, seconds=10, what="its end")
     assert portal.job(job["id"], seconds=90)["state"] == "lost"
-    assert units(portal) == ""
+    assert " failed " in units(portal)
     post(portal, "/layers/orphan/script/", page="/layers/orphan/", script="ls -A > files")
     last = portal.job(job_of(portal, "Orphan")["id"])
     assert last["state"] == "succeeded", last["error"]
     digest = portal.api("GET", "/layers/orphan")["digest"]
     assert portal.host.sh(f"cat {STATE}/layers/{digest}/files").stdout == "files\n", "its folder was empty"
-    assert builds(portal) == ""
+    assert units(portal) == builds(portal) == ""
