@@ -47,6 +47,20 @@ def members_only(view: View) -> View:
     return inner
 
 
+def page_of(find: Callable[["User", str], Any], *, key: str) -> Callable[[View], View]:
+    """Give a view what `key` of its URL names; `find` raises `Http404` or `PermissionDenied` for who asks."""
+
+    def wrap(view: View) -> View:
+        @members_only
+        @wraps(view)
+        def inner(request: HttpRequest, **named: Any) -> HttpResponse:
+            return view(request, find(member(request), named.pop(key)), **named)
+
+        return inner
+
+    return wrap
+
+
 def done(request: HttpRequest, text: str, *, to: str, topics: Iterable[str] = ()) -> HttpResponse:
     """A write succeeded: say so, and have the page fetch again what shows `topics`; without scripts go to `to`."""
     if is_htmx(request):

@@ -45,22 +45,23 @@ def enqueue(
     """
     known = registry.get(kind)
     wanted = {"kind": kind, "subject": subject, "node": node, "args": known.clean(args or {}), "after": after}
+    limit = min(time_limit or known.time_limit, registry.MAX_TIME_LIMIT)
     with transaction.atomic():
         if coalesce and (same := _newest_queued_like(wanted)):
             return same
-        job = Job.objects.create(
-            **wanted,
-            title=title,
-            stream=Stream.objects.create(),
-            requested_by=requested_by,
-            retry_of=retry_of,
-            time_limit=min(time_limit or known.time_limit, registry.MAX_TIME_LIMIT),
+        return _ask(
+            wanted | {"title": title, "requested_by": requested_by, "retry_of": retry_of, "time_limit": limit},
+            on_commit,
         )
-        if not _must_wait_for(after):
-            deliver(job)
-        events.publish(subject, topic(job.pk))
-        if on_commit:
-            transaction.on_commit(partial(on_commit, job))
+
+
+def _ask(fields: Mapping[str, Any], on_commit: Callable[[Job], None] | None) -> Job:
+    job = Job.objects.create(**fields, stream=Stream.objects.create())
+    if not _must_wait_for(job.after):
+        deliver(job)
+    events.publish(job.subject, topic(job.pk))
+    if on_commit:
+        transaction.on_commit(partial(on_commit, job))
     return job
 
 

@@ -71,15 +71,9 @@ def new_server(request: HttpRequest) -> HttpResponse:
         initial={"name": request.GET.get("name", "")},
     )
     if form.is_valid():
+        wanted = ("name", "blueprint", "settings", "follow", "slots")
         try:
-            made = services.create_server(
-                by=member(request),
-                name=form.cleaned_data["name"],
-                blueprint=form.cleaned_data["blueprint"],
-                settings=form.cleaned_data["settings"],
-                follow=form.cleaned_data["follow"],
-                slots=form.cleaned_data["slots"],
-            )
+            made = services.create_server(by=member(request), **{key: form.cleaned_data[key] for key in wanted})
         except (ServerError, games.SettingsError) as error:
             _show_refusal(form, error)
         else:

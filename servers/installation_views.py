@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from jobs.models import Job
 from jobs.pages import View, done, member, members_only, refused
 from servers import games, services
 from servers.errors import ServerError
@@ -73,20 +74,20 @@ def install(request: HttpRequest, node: str, game: str) -> HttpResponse:
 @require_POST
 @staff_only
 def clean_up(request: HttpRequest, node: str, game: str) -> HttpResponse:
-    on = get_object_or_404(Node, slug=node)
-    return _ask(
-        request, on, game, lambda: f"“{services.clean_up_game(by=member(request), node=on, game=game)}” is asked for."
-    )
+    """Delete the versions that nobody uses."""
+    return _ask_job(request, node, game, services.clean_up_game)
 
 
 @require_POST
 @staff_only
 def check(request: HttpRequest, node: str, game: str) -> HttpResponse:
     """Look for a newer version."""
+    return _ask_job(request, node, game, services.request_check)
+
+
+def _ask_job(request: HttpRequest, node: str, game: str, service: Callable[..., Job]) -> HttpResponse:
     on = get_object_or_404(Node, slug=node)
-    return _ask(
-        request, on, game, lambda: f"“{services.request_check(by=member(request), node=on, game=game)}” is asked for."
-    )
+    return _ask(request, on, game, lambda: f"“{service(by=member(request), node=on, game=game)}” is asked for.")
 
 
 @require_POST

@@ -1,8 +1,7 @@
 """Pages about layers: the list, one layer, and what changes it."""
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -13,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from jobs.models import Job
-from jobs.pages import View, done, member, members_only, refused
+from jobs.pages import View, done, member, members_only, page_of, refused
 from servers import access, games, services
 from servers.errors import ServerError
 from servers.layer_forms import (
@@ -29,6 +28,9 @@ from servers.layer_forms import (
 )
 from servers.models import Layer, Server
 
+if TYPE_CHECKING:
+    from portal.models import User
+
 PER_PAGE = 50
 USERS_SHOWN = 50
 NEW_FORMS: dict[str, type[NewLayerForm]] = {
@@ -42,21 +44,15 @@ NEW_FORMS: dict[str, type[NewLayerForm]] = {
 def layer_page(*, change: bool = False) -> Callable[[View], View]:
     """Give a view the layer its URL names: 404 for who may not use it, 403 for who may not change it."""
 
-    def wrap(view: View) -> View:
-        @members_only
-        @wraps(view)
-        def inner(request: HttpRequest, slug: str, **kwargs: Any) -> HttpResponse:
-            usable = Layer.objects.usable_by(member(request)).select_related("owner", "build")
-            layer = usable.filter(slug=slug).first()
-            if layer is None:
-                raise Http404("There is no such layer.")
-            if change:
-                access.require_layer_change(member(request), layer)
-            return view(request, layer, **kwargs)
+    def find(user: "User", slug: str) -> Layer:
+        layer = Layer.objects.usable_by(user).select_related("owner", "build").filter(slug=slug).first()
+        if layer is None:
+            raise Http404("There is no such layer.")
+        if change:
+            access.require_layer_change(user, layer)
+        return layer
 
-        return inner
-
-    return wrap
+    return page_of(find, key="slug")
 
 
 @members_only

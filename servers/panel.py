@@ -1,6 +1,8 @@
 """Views of the live panel: who plays, asked of the game itself, and what can be done about it while it runs."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -60,17 +62,24 @@ def _is_running(server: Server) -> bool:
     return server.unit == Server.Unit.RUNNING and not server.deleted_at
 
 
+def _acted(request: HttpRequest, server: Server, act: Callable[[], None], said: str) -> HttpResponse:
+    """Do it to the running game, and say that it was done or why not; the list of players is asked for again."""
+    to, topics = players_url(server), [players_topic(server)]
+    try:
+        act()
+    except REFUSALS as error:
+        return refused(request, str(error), to=to, topics=topics)
+    return done(request, said, to=to, topics=topics)
+
+
 @require_POST
 @server_page(Right.RCON)
 def kick(request: HttpRequest, server: Server, player: int) -> HttpResponse:
     """Throw somebody out."""
     form = PlayerForm(request.POST)
     name = form.cleaned_data["player_name"] if form.is_valid() else ""
-    try:
-        services.kick_player(by=member(request), server=server, player=player, name=name)
-    except REFUSALS as error:
-        return refused(request, str(error), to=players_url(server), topics=[players_topic(server)])
-    return done(request, f"{name} was kicked.", to=players_url(server), topics=[players_topic(server)])
+    throw_out = partial(services.kick_player, by=member(request), server=server, player=player, name=name)
+    return _acted(request, server, throw_out, f"{name} was kicked.")
 
 
 @require_http_methods(["GET", "POST"])
@@ -83,11 +92,8 @@ def ban(request: HttpRequest, server: Server, player: int) -> HttpResponse:
     name = form.cleaned_data["player_name"]
     if request.method == "GET":
         return render(request, "servers/ban.html", {"server": server, "player": player, "player_name": name})
-    try:
-        services.ban_player(by=member(request), server=server, player=player, name=name)
-    except REFUSALS as error:
-        return refused(request, str(error), to=players_url(server))
-    return done(request, f"{name} is banned.", to=players_url(server))
+    keep_out = partial(services.ban_player, by=member(request), server=server, player=player, name=name)
+    return _acted(request, server, keep_out, f"{name} is banned.")
 
 
 @require_POST
@@ -96,11 +102,8 @@ def say(request: HttpRequest, server: Server) -> HttpResponse:
     """A message to everybody who plays."""
     form = MessageForm(request.POST)
     text = form.cleaned_data["text"] if form.is_valid() else ""
-    try:
-        services.say(by=member(request), server=server, text=text)
-    except REFUSALS as error:
-        return refused(request, str(error), to=players_url(server))
-    return done(request, "The message was sent.", to=players_url(server))
+    send = partial(services.say, by=member(request), server=server, text=text)
+    return _acted(request, server, send, "The message was sent.")
 
 
 @require_POST
@@ -109,11 +112,8 @@ def change_level(request: HttpRequest, server: Server) -> HttpResponse:
     """Another map, at once."""
     form = LevelForm(request.POST)
     level = form.cleaned_data["level"] if form.is_valid() else ""
-    try:
-        services.change_level(by=member(request), server=server, level=level)
-    except REFUSALS as error:
-        return refused(request, str(error), to=players_url(server))
-    return done(request, f"The map changes to {level}.", to=players_url(server), topics=[players_topic(server)])
+    change = partial(services.change_level, by=member(request), server=server, level=level)
+    return _acted(request, server, change, f"The map changes to {level}.")
 
 
 @require_POST

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
+from servers.games.controls import Console
 from servers.games.schema import Game
 from servers.protocols import consoles, quake3
 from servers.protocols.wire import MalformedError
@@ -40,11 +41,24 @@ async def command(
         raise RconError(f"{game.name} takes no commands.")
     if not text.isprintable() or not secret.isprintable() or not secret:
         raise RconError("A command is one line without control characters. Type it again.")
+    answer = await _ask(console, "127.0.0.1" if console.loopback else host, ports, secret, text, timeout)
+    if answer is None:
+        raise RconDenied("The game refused the password of its remote console. Restart the server to set it again.")
+    return answer
+
+
+async def _ask(
+    console: Console,
+    host: str,
+    ports: Mapping[str, int],
+    secret: str,
+    text: str,
+    timeout: float,  # noqa: ASYNC109
+) -> str | None:
+    """Every way it can fail as a sentence; None when the password is refused."""
     try:
         async with asyncio.timeout(timeout):
-            answer = await _PROTOCOLS[console.protocol](
-                "127.0.0.1" if console.loopback else host, ports[console.port], secret, text
-            )
+            return await _PROTOCOLS[console.protocol](host, ports[console.port], secret, text)
     except KeyError:
         raise RconError(f"The server has no port named {console.port}. Save its settings again.") from None
     except TimeoutError:
@@ -53,6 +67,3 @@ async def command(
         raise RconError("The game's console cannot be reached. Is the server still starting? Try again.") from None
     except MalformedError as error:
         raise RconError(f"The game's answer was not understood: {error}. Try again.") from None
-    if answer is None:
-        raise RconDenied("The game refused the password of its remote console. Restart the server to set it again.")
-    return answer

@@ -1,8 +1,7 @@
 """Pages that show servers, and their parts that refresh by themselves; `servers/actions.py` has what changes them."""
 
 from collections.abc import Callable
-from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -10,11 +9,14 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from jobs.models import Job
-from jobs.pages import View, member, members_only
+from jobs.pages import View, member, members_only, page_of
 from servers import access
 from servers.activity import RANGES, Range, series, spans
 from servers.models import Right, Server
 from servers.shown import Shown, for_display, show, show_all
+
+if TYPE_CHECKING:
+    from portal.models import User
 
 PER_PAGE = 60
 RECENT_JOBS = 6
@@ -24,21 +26,14 @@ HISTORY_PER_PAGE = 30
 def server_page(right: Right = Right.VIEW) -> Callable[[View], View]:
     """Give a view the server its URL names: 404 for who may not view it, 403 for who lacks `right`."""
 
-    def wrap(view: View) -> View:
-        @members_only
-        @wraps(view)
-        def inner(request: HttpRequest, name: str, **kwargs: Any) -> HttpResponse:
-            user = member(request)
-            found = for_display(Server.objects.present(), user).filter(name=name)
-            server = found.first()
-            if server is None:
-                raise Http404("There is no such server.")
-            access.require(user, server, right)
-            return view(request, server, **kwargs)
+    def find(user: "User", name: str) -> Server:
+        server = for_display(Server.objects.present(), user).filter(name=name).first()
+        if server is None:
+            raise Http404("There is no such server.")
+        access.require(user, server, right)
+        return server
 
-        return inner
-
-    return wrap
+    return page_of(find, key="name")
 
 
 @members_only

@@ -41,6 +41,18 @@ class Player:
         return time.monotonic() - self.joined
 
 
+CVARS = {
+    "hostname": "practice",
+    "map": MAPS[0],
+    "sv_visiblemaxplayers": "8",
+    "demo_players": "4",
+    "sv_password": "",
+    "sv_tags": "",
+    "rcon_password": "",
+    "mp_gamemode": "coop",
+} | {f"practice_filler_{number:03}": str(number) for number in range(200)}
+
+
 class World:
     """The whole state. `say` prints a console line; `stop` ends the process."""
 
@@ -48,19 +60,13 @@ class World:
         self.say = say
         self.stop = stop
         self.players: list[Player] = []
-        self.cvars = {
-            "hostname": "practice",
-            "map": MAPS[0],
-            "sv_visiblemaxplayers": "8",
-            "demo_players": "4",
-            "sv_password": "",
-            "sv_tags": "",
-            "rcon_password": "",
-            "mp_gamemode": "coop",
-        } | {f"practice_filler_{number:03}": str(number) for number in range(200)}
+        self.cvars = dict(CVARS)
         self.banned: list[str] = []
         self._userids = count(2)
-        self._commands: dict[str, Callable[[list[str]], str]] = {
+        self._commands = self._known_commands()
+
+    def _known_commands(self) -> dict[str, Callable[[list[str]], str]]:
+        return {
             "status": self._status,
             "users": self._users,
             "changelevel": self._changelevel,
