@@ -30,7 +30,7 @@ def file_list_part(request: HttpRequest, server: Server) -> HttpResponse:
 def list_context(server: Server) -> dict[str, Any]:
     """A row for each file: those the settings make, and those by hand."""
     game = games.all_games().get(server.game)
-    by_hand = {file.path: file for file in server.own_files.select_related("updated_by")}
+    by_hand = {file.path: file for file in server.own_files.select_related("updated_by").defer("text")}
     made = list(own_files.generated(game)) if game else []
     rows = [
         {"path": path, "file": by_hand.get(path), "is_generated": path in made}

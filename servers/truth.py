@@ -34,7 +34,7 @@ class Row:
 
 def rows(server: Server, game: "games.Game") -> list[Row]:
     """One for each setting of the game, in the order of the form. Reads `server.blueprint` and its own files."""
-    by_hand = own_files.by_hand(game, server.own_files.all())
+    by_hand = own_files.by_hand(game, server.own_files.filter(path__in=own_files.generated(game)))
     coming = game.default_settings() | server.chosen | {key: one.value for key, one in by_hand.items()}
     started = server.started_with if server.is_live else {}
     own = server.blueprint.settings if server.blueprint else {}

@@ -8,6 +8,7 @@ import { languageOf, modes, problemsOf, wordsIn } from "./languages.js";
 
 const HINT = "Tab indents once you have typed. Escape, then Tab, leaves the editor.";
 const LINT_AFTER_MS = 300;
+const MOST_MARKS = 100;
 
 // A shadow root takes constructed style sheets, which the page's policy allows; a <style> it would not.
 function frame(textarea) {
@@ -37,19 +38,26 @@ function rulesOf(textarea, language) {
   };
 }
 
+function* problemsIn(doc, rules) {
+  for (let number = 1; number <= doc.lines; number++) {
+    const line = doc.line(number);
+    for (const { from, to, message } of problemsOf(line.text, number, rules)) {
+      yield { from: line.from + from, to: line.from + to, severity: "error", message };
+    }
+  }
+}
+
 // What the portal said of the text as it was sent, which holds until the text is another.
 const told = (textarea) => document.getElementById(`${textarea.id}_error`);
 
 function check(view, rules, status, textarea) {
   const found = [];
-  for (let number = 1; number <= view.state.doc.lines; number++) {
-    const line = view.state.doc.line(number);
-    for (const { from, to, message } of problemsOf(line.text, number, rules)) {
-      found.push({ from: line.from + from, to: line.from + to, severity: "error", message });
-    }
+  for (const one of problemsIn(view.state.doc, rules)) {
+    if (found.push(one) === MOST_MARKS) break;
   }
   found.sort((a, b) => a.from - b.from);
-  const more = found.length > 1 ? ` ${found.length - 1} more after it.` : "";
+  const rest = found.length === MOST_MARKS ? "Many" : found.length - 1;
+  const more = rest ? ` ${rest} more after it.` : "";
   status.textContent = found.length && !told(textarea) ? found[0].message + more : "";
   return found;
 }

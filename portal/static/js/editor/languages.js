@@ -51,20 +51,18 @@ const shown = (character) =>
     : `“${character}”`;
 
 // As servers/layers/lint.py and servers/own_files.py say it: `line` counts from 1, columns count characters.
-export function problemsOf(text, line, { ascii, refused }) {
-  const found = [];
-  const add = (from, length, sentence) => {
+export function* problemsOf(text, line, { ascii, refused }) {
+  const problem = (from, length, sentence) => {
     const column = [...text.slice(0, from)].length + 1;
-    found.push({ from, to: from + length, message: `Line ${line}, column ${column}: ${sentence}` });
+    return { from, to: from + length, message: `Line ${line}, column ${column}: ${sentence}` };
   };
   for (const { index, 0: character } of text.matchAll(ascii ? /[^\t -~]/gu : /(?!\t)\p{Cc}/gu)) {
-    add(index, character.length, `${shown(character)} is not ${ascii ? PLAIN : "text"}.`);
+    yield problem(index, character.length, `${shown(character)} is not ${ascii ? PLAIN : "text"}.`);
   }
   const code = text.match(/^(?:"[^"]*"?|(?!(?:^|(?<=[\s;"]))\/\/)[^"])*/)[0];
   for (const { index, 0: word } of refused ? code.matchAll(refused) : []) {
-    add(index, word.length, `${word} is for the portal alone to set. Take it out.`);
+    yield problem(index, word.length, `${word} is for the portal alone to set. Take it out.`);
   }
-  return found;
 }
 
 // Any of the words, as a whole one.
