@@ -103,7 +103,7 @@ install_units() {
 
 drop_in() {
     local unit=$1 file=$2 from=$3 wanted=$4
-    if [[ $wanted ]]; then
+    if [[ $wanted && -e $from/units/$file ]]; then # a release to go back to may be older than the file
         install -D -m 644 "$from/units/$file" "$UNITS/$unit.service.d/$file"
     else
         rm -f "$UNITS/$unit.service.d/$file"

@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -103,9 +103,11 @@ def _watch(script: Script, check: Callable[[], None]) -> Callable[[], None]:
 
 def left_over() -> list[Path]:
     """Folders of builds whose worker was killed, and which nobody tried again."""
-    if not _builds().is_dir():
-        return []
-    return [path for path in _builds().iterdir() if path.lstat().st_mtime < time.time() - LEFT_OVER]
+    found, limit = [], time.time() - LEFT_OVER
+    for path in _builds().glob("*"):
+        with suppress(FileNotFoundError):  # a build that has just ended
+            found += [path] if path.lstat().st_mtime < limit else []
+    return found
 
 
 def clear(folder: Path) -> None:
