@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,11 +19,12 @@ ALLOWED = f"left4me-server@{PROBE.replace('_', '-')}.service"
 SCRIPT = f"left4me-build@{'9' * 18}.service"
 FORBIDDEN = "left4me-doctor-probe.service"
 DENIED = ("AccessDenied", "InteractiveAuthorizationRequired")
-# Group, and the setgid bit with what everybody else may do.
+# Group, and mode. What is mounted below games is closed to them: they reach it through their own mount alone.
 FOLDERS = {
-    "installations": ("left4me-game", 0o2001),
-    "runtime": ("left4me-game", 0o2001),
-    "builds": ("left4me-build", 0o2000),
+    "installations": ("left4me-game", 0o2700),
+    "layers": ("left4me-game", 0o2700),
+    "runtime": ("left4me-game", 0o2751),
+    "builds": ("left4me-build", 0o2750),
 }
 
 
@@ -84,12 +86,12 @@ def _journal() -> Check:
 
 
 def _folders() -> Check:
-    """Owned by the portal, another's group by the setgid bit, closed to everybody else."""
+    """Owned by the portal, another's group by the setgid bit, and open to nobody else than is meant."""
     owner = pwd.getpwnam(PORTAL_USER).pw_uid
     wrong = []
     for name, (group, bits) in FOLDERS.items():
         facts = os.stat(settings.STATE_DIR / name)
-        if (facts.st_uid, facts.st_gid, facts.st_mode & 0o6007) != (owner, grp.getgrnam(group).gr_gid, bits):
+        if (facts.st_uid, facts.st_gid, stat.S_IMODE(facts.st_mode)) != (owner, grp.getgrnam(group).gr_gid, bits):
             wrong.append(
                 f"{settings.STATE_DIR / name} has wrong owners or mode: systemd-tmpfiles --create left4me.conf"
             )
