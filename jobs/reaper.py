@@ -76,7 +76,9 @@ def _end_lost() -> int:
 def _end_followers() -> int:
     """Queued jobs whose predecessor did not succeed and which no cluster took up to say so."""
     failed = [Job.State.FAILED, Job.State.CANCELLED, Job.State.LOST]
-    waiting = Job.objects.filter(state=Job.State.QUEUED, after__state__in=failed).select_related("after")
+    # Few jobs follow another: said so, the planner looks at those and not at all that ever failed.
+    following = Job.objects.filter(state=Job.State.QUEUED).exclude(after=None)
+    waiting = following.filter(after__state__in=failed).select_related("after")
     return sum(fail_follower(job, job.after) for job in waiting[:BATCH] if job.after)
 
 

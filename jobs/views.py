@@ -121,10 +121,16 @@ def search(request: HttpRequest, pk: int) -> JsonResponse:
 
 
 def _bounded(found: "QuerySet[Line, int]") -> list[int]:
-    """A search reads every line of a stream: it may not hold the database for long."""
+    """A search reads every line of a stream, from the newest until it has found enough, and not for long.
+
+    Left to itself the planner reads the lines of all streams and sorts: it cannot know how many hold a text.
+    """
+    limits = {"statement_timeout": str(SEARCH_MS), "max_parallel_workers_per_gather": "0"}
+    limits |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
     with transaction.atomic():
         with connection.cursor() as db:
-            db.execute("SELECT set_config('statement_timeout', %s, true)", [str(SEARCH_MS)])
+            for name, value in limits.items():
+                db.execute("SELECT set_config(%s, %s, true)", [name, value])
         return list(found)
 
 

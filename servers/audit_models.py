@@ -16,7 +16,10 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        indexes = [models.Index(fields=["server", "-id"], name="audit_by_server")]
+        indexes = [
+            models.Index(fields=["server", "-id"], name="audit_by_server"),
+            models.Index(fields=["at"], name="audit_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.action

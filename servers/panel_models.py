@@ -10,7 +10,8 @@ from django.utils import timezone
 class Sample(models.Model):
     """A running server at one minute; written by its node's agent and kept for 30 days."""
 
-    server = models.ForeignKey("servers.Server", on_delete=models.CASCADE, related_name="samples")
+    # No index of its own: a chart's query took it and read all of a server's samples.
+    server = models.ForeignKey("servers.Server", on_delete=models.CASCADE, related_name="samples", db_index=False)
     at = models.DateTimeField(help_text="A whole minute.")
     players = models.PositiveSmallIntegerField(null=True, help_text="Bots among them; empty while it does not answer.")
     map = models.CharField(max_length=120, blank=True)
