@@ -21,6 +21,7 @@ from portal import api_errors, tokens
 from portal.models import User
 from servers.api import router as servers_router
 from servers.api_panel import router as panel_router
+from servers.change_api import router as changes_router
 from servers.layer_api import router as layers_router
 from servers.own_file_api import router as own_files_router
 
@@ -32,7 +33,7 @@ TAGS = {
     "members": "Who else may do what with a server.",
     "games": "What servers can be created from.",
     "layers": "Files that go over a game's own, and the stacks of servers.",
-    "files": "Config files of a server, written by hand.",
+    "files": "Config files of a server, written by hand, and what the server itself changed.",
     "jobs": "Work in progress and done.",
     "streams": "Numbered lines: logs of jobs and consoles of servers.",
     "me": "Whose token this is.",
@@ -102,6 +103,7 @@ api.add_router("", servers_router)
 api.add_router("", panel_router)
 api.add_router("", layers_router)
 api.add_router("", own_files_router)
+api.add_router("", changes_router)
 api.add_router("", jobs_router)
 
 

@@ -79,6 +79,10 @@ class FileChange(models.Model):
         return self.path.rpartition("/")[2]
 
     @property
+    def is_folder(self) -> bool:
+        return self.kind == self.Kind.RENEWED or (self.kind == self.Kind.DELETED and self.below_bytes is None)
+
+    @property
     def is_whole(self) -> bool:
         """Whether undoing it takes away all there is in its place, not only what a folder hides."""
         return self.kind != self.Kind.RENEWED or self.below_bytes is not None

@@ -13,6 +13,7 @@ from jobs.models import Job, Line
 from servers import access, games
 from servers.forms import LaterForm
 from servers.models import Installation, Membership, Pending, Right, Server, ServerQuerySet
+from servers.services.file_changes import LOOK, REVERT
 from servers.services.power import RESTART, START, STOP
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
 
 AGENT_SILENT = timedelta(seconds=60)
 LAST_LINES = 8
-BUSY_LABELS = {START: "Starting", STOP: "Stopping", RESTART: "Restarting", "servers.clone": "Copying files"}
+BUSY_LABELS = {
+    START: "Starting",
+    STOP: "Stopping",
+    RESTART: "Restarting",
+    "servers.clone": "Copying files",
+    LOOK: "Looking at files",
+    REVERT: "Reverting files",
+}
 UNIT_STATES = {
     Server.Unit.STOPPED: ("idle", "Stopped"),
     Server.Unit.STARTING: ("busy", "Starting"),

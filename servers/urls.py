@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from servers import (
     actions,
+    change_views,
     installation_views,
     layer_views,
     own_file_views,
@@ -27,6 +28,13 @@ urlpatterns = [
     path("servers/<slug:name>/settings/ask/", settings_views.ask, name="ask_settings"),
     path("servers/<slug:name>/settings/files/", settings_views.config_files, name="config_files"),
     path("servers/<slug:name>/settings/follow/", settings_views.follow, name="follow"),
+    path("servers/<slug:name>/changes/", change_views.changes, name="changes"),
+    path("servers/<slug:name>/changes/file/", change_views.change, name="change"),
+    path("servers/<slug:name>/changes/look/", change_views.look, name="changes_look"),
+    path("servers/<slug:name>/changes/revert/", change_views.revert, name="changes_revert"),
+    path("servers/<slug:name>/changes/keep/", change_views.keep, name="changes_keep"),
+    path("servers/<slug:name>/parts/changes/", change_views.changes_part, name="changes_part"),
+    path("servers/<slug:name>/files/", change_views.files, name="files"),
     path("servers/<slug:name>/own-files/", own_file_views.file_list, name="own_files"),
     path("servers/<slug:name>/own-files/file/", own_file_views.own_file, name="own_file"),
     path("servers/<slug:name>/parts/own-files/", own_file_views.file_list_part, name="own_files_part"),

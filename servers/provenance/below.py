@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connection
+from django.db.models import Q
 
 from servers import games
 from servers.layers import stack
-from servers.models import FileChange, Installation, Layer, LayerBuild, Server
+from servers.models import FileChange, Installation, LayerBuild, Server
 from servers.runtime import get_runtime
 from servers.services.installations import folder as installation_folder
 
@@ -20,7 +21,8 @@ OWN, CONFIG = "The server itself", "Settings and config files"
 
 @dataclass(frozen=True)
 class Source:
-    """One layer of the tree: `build` or `installation` is the row that has its files, neither for the config files."""
+    """One layer of the tree: `build` or `installation` is the row that has its files. Of the config files `paths` are
+    those that the settings make; those by hand are `ServerFile`."""
 
     name: str
     folder: Path
@@ -36,12 +38,10 @@ def sources(server: Server, *, mounted: bool) -> list[Source]:
     """
     game = games.all_games().get(server.game)
     config = get_runtime().upper(server.name).with_name("config")
-    written = {file.path for file in game.files} if game else set()
-    written.update(server.own_files.values_list("path", flat=True))
-    found = [Source(CONFIG, config, paths=tuple(sorted(written)))]
+    found = [Source(CONFIG, config, paths=tuple(file.path for file in game.files) if game else ())]
     found += [
-        Source(build.layer.name, stack.folder(build.digest), build=build)
-        for build in (_mounted(server) if mounted else _chosen(server))
+        Source(name, stack.folder(build.digest), build=build)
+        for name, build in (_mounted(server) if mounted else _chosen(server))
     ]
     current = Installation.objects.filter(node=server.node_id, game=server.game, is_current=True)
     if version := server.installation if mounted else current.first():
@@ -50,16 +50,14 @@ def sources(server: Server, *, mounted: bool) -> list[Source]:
     return found
 
 
-def _chosen(server: Server) -> list[LayerBuild]:
-    layers = Layer.objects.filter(entries__server=server, build__isnull=False).order_by("entries__position")
-    builds = {build.pk: build for build in LayerBuild.objects.filter(layer__in=layers).select_related("layer")}
-    return [builds[number] for number in layers.values_list("build", flat=True)]
+def _chosen(server: Server) -> list[tuple[str, LayerBuild]]:
+    return [(layer.name, layer.build) for layer in stack.layers(server) if layer.build]
 
 
-def _mounted(server: Server) -> list[LayerBuild]:
+def _mounted(server: Server) -> list[tuple[str, LayerBuild]]:
     """Of equal builds of several layers any will do: their files are the same."""
     builds = LayerBuild.objects.filter(digest__in=server.mounted).select_related("layer")
-    known = {build.digest: build for build in builds}
+    known = {build.digest: (build.layer.name, build) for build in builds}
     return [known[digest] for digest in reversed(server.mounted) if digest in known]
 
 
@@ -77,6 +75,23 @@ class Supplied:
     suppliers: list[tuple[str, int | None]]
     change: FileChange | None = None
     hidden: bool = False
+
+    @property
+    def folder(self) -> str:
+        """With a slash at its end; empty at the top."""
+        return self.path[: self.path.rfind("/") + 1]
+
+    @property
+    def name(self) -> str:
+        return self.path[len(self.folder) :]
+
+    @property
+    def supplier(self) -> str:
+        return self.suppliers[0][0]
+
+    @property
+    def size(self) -> int | None:
+        return None if self.is_gone else self.suppliers[0][1]
 
     @property
     def is_gone(self) -> bool:
@@ -107,9 +122,13 @@ class Asked:
 _TREE = """
     SELECT path, array_agg(place ORDER BY place), array_agg(size_bytes ORDER BY place)
     FROM (
-        SELECT path, size_bytes, 0 AS place FROM servers_filechange WHERE server_id = %(server)s
+        SELECT path, size_bytes, 0 AS place FROM servers_filechange
+        WHERE server_id = %(server)s AND (below_bytes IS NOT NULL OR kind <> ALL(%(gone)s))
         UNION ALL
-        SELECT path, NULL::bigint, 1 FROM unnest(%(config)s::text[]) AS path
+        SELECT path, NULL::bigint, 1 FROM (
+            SELECT unnest(%(config)s::text[])
+            UNION SELECT path FROM servers_serverfile WHERE server_id = %(server)s
+        ) AS written (path)
         UNION ALL
         SELECT file.path, file.size_bytes, given.place::int
         FROM unnest(%(builds)s::bigint[], %(places)s::int[]) AS given (build, place)
@@ -127,13 +146,13 @@ _TREE = """
 
 
 def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied]:
-    """The files asked for, by path; in three queries."""
+    """The files asked for, by path; in two queries."""
     places = dict(enumerate(below, start=1))
     builds = [(source.build.pk, place) for place, source in places.items() if source.build]
     versions = [(source.installation.pk, place) for place, source in places.items() if source.installation]
     installation, last = versions[0] if versions else (0, 0)
     values: dict[str, Any] = {
-        "server": server.pk, "config": [path for source in below for path in source.paths],
+        "server": server.pk, "gone": [int(kind) for kind in GONE], "config": [path for source in below for path in source.paths],
         "builds": [build for build, _ in builds], "places": [place for _, place in builds],
         "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,
         "after": max(asked.after, asked.under), "before": f"{asked.under[:-1]}0" if asked.under else "",
@@ -149,12 +168,12 @@ def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied
 
 def _with_changes(server: Server, found: list[Supplied]) -> list[Supplied]:
     """Note what the server did to each; a file it deleted is not one it supplies."""
-    changes = {c.path: c for c in server.file_changes.filter(path__in=[one.path for one in found]).defer("diff")}
-    hiding = server.file_changes.filter(hides__gt=0).values_list("path", flat=True)[:1000]
-    prefixes = tuple(f"{path}/" for path in hiding)
+    named = Q(path__in=[one.path for one in found]) | Q(hides__gt=0)
+    changes = {change.path: change for change in server.file_changes.filter(named).defer("diff")}
+    prefixes = tuple(f"{change.path}/" for change in changes.values() if change.hides)
     for one in found:
         one.change = changes.get(one.path)
-        if one.change and one.change.kind in GONE:
-            one.suppliers = one.suppliers[1:]
+        if one.is_gone:
+            del one.suppliers[0]
         one.hidden = one.change is None and one.path.startswith(prefixes)
     return found
