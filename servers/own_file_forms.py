@@ -24,8 +24,10 @@ class OwnFileForm(FileForm):
         name = self["path"].value() or "x.cfg"
         if name in own_files.generated(game):
             text.label = "By hand, after the lines above"
-        if own_files.syntax_of(game, name) not in own_files.ASCII_ONLY:
+        syntax = own_files.syntax_of(game, name)
+        if syntax not in own_files.ASCII_ONLY:
             text.widget.attrs["data-ascii"] = "no"
+        text.widget.attrs["data-comment"] = own_files.COMMENTS.get(syntax, "")
         text.widget.attrs["data-refused"] = " ".join(own_files.reserved(game))
 
     def again(self, current: ServerFile | None) -> Self:

@@ -11,7 +11,7 @@ from servers.models import Server
 from tests.browser.conftest import serious_problems
 from tests.browser.test_editor import editor
 from tests.servers.living import sees
-from tests.stack import Stack
+from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -65,7 +65,13 @@ def test_what_is_typed_by_hand_is_what_the_game_has(
     expect(page.locator("#own-files")).to_contain_text("from the next start")
     page.locator("#own-files").get_by_role("button", name="Restart").click()
     expect(page.locator("#own-files")).not_to_contain_text("from the next start", timeout=30_000)
-    page.goto(f"/servers/{practice.name}/settings/")
+    expect(page.locator("#server-head .state")).to_have_text("Running", timeout=30_000)
+
+    def offers_to_ask() -> bool:
+        page.goto(f"/servers/{practice.name}/settings/")
+        return page.get_by_role("button", name="Ask it").is_visible()
+
+    wait_for(offers_to_ask, seconds=30, what="the agent to have seen it run")
     page.get_by_role("button", name="Ask it").click()
     expect(page.locator("#asked tr", has_text="sv_tags")).to_contain_text("later")
 

@@ -1,10 +1,11 @@
 // Makes an editor of every <textarea data-editor="cfg | ini | shell | text | auto">, “auto” by the form's path. The
 // textarea stays what the form sends. Without scripts, or in a browser too old for it, it stays what one types in.
 //
-// data-ascii: mark what is not plain ASCII (in a .cfg it always is, unless this is "no"). data-refused="a b": words.
+// data-ascii: mark what is not plain ASCII (in a .cfg it always is, unless this is "no"). data-refused="a b": words that a
+// config file may not name but in a comment, which data-comment="#" begins instead of `//`.
 
 import { look } from "./look.js";
-import { languageOf, modes, problemsOf, wordsIn } from "./languages.js";
+import { codeBefore, languageOf, modes, problemsOf, wordsIn } from "./languages.js";
 
 const HINT = "Tab indents once you have typed. Escape, then Tab, leaves the editor.";
 const LINT_AFTER_MS = 300;
@@ -31,10 +32,11 @@ const described = (textarea) =>
   (textarea.getAttribute("aria-describedby") ?? "").split(" ").map((id) => document.getElementById(id)?.textContent.trim());
 
 function rulesOf(textarea, language) {
-  const { ascii, refused } = textarea.dataset;
+  const { ascii, refused, comment } = textarea.dataset;
   return {
     ascii: ascii === undefined ? language() === "cfg" : ascii !== "no",
-    refused: wordsIn((refused ?? "").split(" ").filter(Boolean)),
+    refused: language() === "text" ? null : wordsIn((refused ?? "").split(" ").filter(Boolean)),
+    code: codeBefore(comment ?? "//"),
   };
 }
 

@@ -51,7 +51,7 @@ const shown = (character) =>
     : `“${character}”`;
 
 // As servers/layers/lint.py and servers/own_files.py say it: `line` counts from 1, columns count characters.
-export function* problemsOf(text, line, { ascii, refused }) {
+export function* problemsOf(text, line, { ascii, refused, code }) {
   const problem = (from, length, sentence) => {
     const column = [...text.slice(0, from)].length + 1;
     return { from, to: from + length, message: `Line ${line}, column ${column}: ${sentence}` };
@@ -59,11 +59,13 @@ export function* problemsOf(text, line, { ascii, refused }) {
   for (const { index, 0: character } of text.matchAll(ascii ? /[^\t -~]/gu : /(?!\t)\p{Cc}/gu)) {
     yield problem(index, character.length, `${shown(character)} is not ${ascii ? PLAIN : "text"}.`);
   }
-  const code = text.match(/^(?:"[^"]*"?|(?!(?:^|(?<=[\s;"]))\/\/)[^"])*/)[0];
-  for (const { index, 0: word } of refused ? code.matchAll(refused) : []) {
+  for (const { index, 0: word } of refused ? text.match(code)[0].matchAll(refused) : []) {
     yield problem(index, word.length, `${word} is for the portal alone to set. Take it out.`);
   }
 }
+
+// A line up to its comment, which begins between words and outside quotes.
+export const codeBefore = (mark) => new RegExp(`^(?:"[^"]*"?|${mark ? `(?!(?:^|(?<=[\\s;"]))${mark})` : ""}[^"])*`);
 
 // Any of the words, as a whole one.
 export const wordsIn = (words) =>
