@@ -152,7 +152,8 @@ def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied
     versions = [(source.installation.pk, place) for place, source in places.items() if source.installation]
     installation, last = versions[0] if versions else (0, 0)
     values: dict[str, Any] = {
-        "server": server.pk, "gone": [int(kind) for kind in GONE], "config": [path for source in below for path in source.paths],
+        "server": server.pk, "gone": [int(kind) for kind in GONE],
+        "config": [path for source in below for path in source.paths],
         "builds": [build for build, _ in builds], "places": [place for _, place in builds],
         "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,
         "after": max(asked.after, asked.under), "before": f"{asked.under[:-1]}0" if asked.under else "",
