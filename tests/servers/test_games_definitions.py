@@ -134,6 +134,7 @@ def test_a_later_folder_that_does_not_exist_is_no_trouble(settings, tmp_path: Pa
         ("from = 30000", "from = 80", "/mine.toml:16: ports[0].from has to be greater than or equal to 1024"),
         ("to = 30009", "to = 29999", "/mine.toml:17: ports[0].to has to be at least 30000, the first port"),
         ("[run]", "[run]\nworkdir = '../x'", "/mine.toml:11: run.workdir '../x' has to be a path"),
+        ("[install]", 'editable = ["a/*", "../*"]\n[install]', "/mine.toml:6: editable[1] '../*' has to be a path"),
         ("[run]", "[run]\nstop_signal = 'KILL'", "/mine.toml:11: run.stop_signal 'KILL' is not a signal"),
         ('path = "mine.cfg"', 'path = "/etc/passwd"', "/mine.toml:39: files[0].path '/etc/passwd' has to"),
         ("{port.game}", "{port.gmae}", "/mine.toml:11: run.argv[1] {port.gmae} is not a known placeholder"),
