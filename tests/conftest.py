@@ -1,6 +1,7 @@
 """The small cast of every test, and the fixtures that more than one app's tests use."""
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,10 +18,16 @@ PASSWORD = "correct horse battery"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, and all that boot a Debian do: such fixtures are made once."""
+    """Side by side, a file's tests stay together, and all that need the same Debian do: such fixtures are made once."""
     for item in items:
-        group = "host" if item.get_closest_marker("host") else item.location[0]
+        group = _machine(item) if item.get_closest_marker("host") else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _machine(item: pytest.Item) -> str:
+    """A name of the Debian that a host test boots, from its fixtures and its parameters' id."""
+    names = " ".join([*getattr(item, "fixturenames", ()), item.name])
+    return "debian12" if re.search("portal12|bookworm|debian12", names) else "debian13"
 
 
 @pytest.hookimpl(trylast=True)

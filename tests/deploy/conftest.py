@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.deploy.host import Host, why_not
+from tests.deploy.host import Host, locked, why_not
 from tests.deploy.installed import Installed
 
 
@@ -43,7 +43,9 @@ def bookworm() -> Iterator[Host]:
 
 def installed_on(host: Host) -> Iterator[Installed]:
     portal = Installed(host)
-    said = portal.install()
+    portal.give_games_other_ports()
+    with locked("installation"):  # each takes the first free port for its PostgreSQL
+        said = portal.install()
     assert portal.password, said
     portal.sign_in()
     yield portal

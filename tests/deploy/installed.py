@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.deploy.host import CACHE, Host
+from tests.deploy.host import BASE, CACHE, Host
 from tests.stack import free_port, wait_for
 
 # The requirements come from a folder of wheels, so that the tests need a package index only once.
@@ -100,6 +100,15 @@ class Installed:
         return set(
             re.findall(r" /var/lib/left4me/runtime/([^/ ]+)/merged ", self.host.sh("cat /proc/1/mountinfo").stdout)
         )
+
+    def give_games_other_ports(self) -> None:
+        """On Debian 12: both machines are on one network, and their portals would give away the same ports."""
+        if self.host.suite != "bookworm":
+            return
+        for name in ("practice", "openarena"):
+            text = (BASE / "servers" / "games" / f"{name}.toml").read_text()
+            moved = re.sub(r"^(from|to) = (\d+)", lambda found: f"{found[1]} = {int(found[2]) + 500}", text, flags=re.M)
+            self.host.write(f"/etc/left4me/games.d/{name}.toml", moved)
 
     def keep_packages(self) -> None:
         """Keep what a game's installation downloaded, if any was, for the next run."""

@@ -84,7 +84,7 @@ def builds(portal: Installed) -> str:
     return portal.host.sh(f"ls {STATE}/builds").stdout
 
 
-@pytest.fixture(params=["portal", pytest.param("portal12", marks=pytest.mark.unproven)], ids=["debian13", "debian12"])
+@pytest.fixture(params=["portal", "portal12"], ids=["debian13", "debian12"])
 def anywhere(request: pytest.FixtureRequest) -> Installed:
     found: Installed = request.getfixturevalue(request.param)
     return found

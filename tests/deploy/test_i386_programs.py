@@ -26,7 +26,7 @@ environment = { GLIBC_TUNABLES = "glibc.rtld.execstack=2" }
 name = "game"
 protocol = "udp"
 from = 28015
-to = 28020
+to = 28099
 """
 PROGRAM = f"""
 #define STANDIN "{STANDIN}/steamcmd_standin.py"
