@@ -10,16 +10,21 @@ from jobs.run import Run
 from servers.layers.writer import CHUNK, Refused, Writer, shown
 from servers.models import Layer
 from servers.runtime.beneath import open_beneath
-from servers.runtime.scripts import Script, built
+from servers.runtime.scripts import Script, built, require_room
 
 
 def from_script(run: Run, layer: Layer, upload: str, into: Path) -> None:
     """Raises `Refused` that names what may not be in a layer, and `RuntimeFailure`."""
     script = Script(name=str(layer.pk), text=layer.source["script"], network=layer.source["network"])
     run.log(f"Running the script, {'with' if script.network else 'without'} the network.")
+
+    def check() -> None:
+        run.check()
+        require_room(into)
+
     with built(script, on_line=run.log, check=run.check) as made, Writer(str(into)) as writer:
         run.log("The script has ended. Taking over what it left.")
-        take_over(made, writer, check=run.check)
+        take_over(made, writer, check=check)
 
 
 def take_over(made: Path, into: Writer, *, check: Callable[[], None]) -> None:

@@ -93,12 +93,15 @@ def _watch(script: Script, check: Callable[[], None]) -> Callable[[], None]:
                 f"The script did not finish within {settings.SCRIPT_SECONDS / 60:g} minutes and was ended. "
                 "Make it do less."
             )
-        if shutil.disk_usage(script.folder).free < KEPT_FREE:
-            raise RuntimeFailure(
-                f"Less than {KEPT_FREE >> 20} MB of the disk were left, so the script was ended. Make room first."
-            )
+        require_room(script.folder)
 
     return watch
+
+
+def require_room(folder: Path) -> None:
+    """Raise `RuntimeFailure` when a build leaves the servers too little of the disk."""
+    if shutil.disk_usage(folder).free < KEPT_FREE:
+        raise RuntimeFailure(f"Less than {KEPT_FREE >> 20} MB of the disk were left. Make room, then build again.")
 
 
 def left_over() -> list[Path]:
