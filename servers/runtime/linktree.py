@@ -1,9 +1,8 @@
 """The fallback where overlayfs cannot be mounted: the layers merged into one tree of reflinks or hard links.
 
-The rule of the overlay holds here too: a server's own files live in `upper`. `build` lays links to them over the
-layers, and `collect` moves what the game made or replaced there. What it cannot do: a file that the game deletes is
-back at the next start, and a game that makes a hard-linked file of an installation writable again and writes into it
-changes it for all.
+The rule of the overlay holds here too: a server's own files live in `upper`, with its marks of deletion. `build` lays
+links to them over the layers, and `collect` moves what the game made or replaced there. What it cannot do: a game that
+makes a hard-linked file of an installation writable again and writes into it changes it for all.
 """
 
 import errno
@@ -13,27 +12,27 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from servers.runtime.files import delete_tree
+from servers.runtime.upper import OPAQUE, is_deletion, is_opaque
 
 FICLONE = 0x40049409  # ioctl_ficlone(2)
 MANIFEST = "merged.json"  # what `build` put there: path → how it looked
+SETTLED = "merged.settled"  # deletions are noted: what is missing from now on was moved to upper
 
 
 def build(folder: Path, layers: Sequence[Path]) -> None:
     """Fill `folder`/merged from `layers` (lowest first), config and upper. Raises `OSError`."""
     merged = folder / "merged"
     collect(folder)
-    placed: dict[str, list[int]] = {}
     (folder / MANIFEST).write_text("null")  # half a tree, should this be interrupted: nothing in it is new
     for layer in (*layers, folder / "config", folder / "upper"):
         for path, entry in _walk(layer):
             own = layer.name == "upper" and layer.parent == folder
             _place(entry.path, merged / path, own=own)
-            if os.path.lexists(merged / path):
-                placed[path] = _look(merged / path)
-    (folder / MANIFEST).write_text(json.dumps(placed))
+    (folder / MANIFEST).write_text(json.dumps({path: _look(merged / path) for path, _ in _walk(merged)}))
 
 
 def is_built(folder: Path) -> bool:
@@ -47,12 +46,18 @@ def collect(folder: Path) -> None:
     if not is_built(folder):
         return
     placed = json.loads(manifest.read_text())
+    if placed is not None and not (folder / SETTLED).exists():
+        for path in placed:
+            if not os.path.lexists(merged / path) and _is_folder((merged / path).parent):
+                _mark_deleted(folder / "upper" / path)
+        (folder / SETTLED).touch()
     for path, _ in list(_walk(merged)) if placed is not None else ():
         if placed.get(path) != _look(merged / path):
             _keep(merged / path, folder / "upper" / path)
     delete_tree(merged)
     merged.mkdir(mode=0o755)
     manifest.unlink()
+    (folder / SETTLED).unlink(missing_ok=True)
 
 
 def _walk(top: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -80,15 +85,16 @@ def _place(source: str, target: Path, *, own: bool) -> None:
     """Put one entry of a layer into the tree, in place of what a lower layer had there."""
     seen = os.lstat(source)
     is_folder = stat.S_ISDIR(seen.st_mode)
-    if os.path.lexists(target) and not (is_folder and target.is_dir() and not target.is_symlink()):
-        delete_tree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
+    is_transparent = is_folder and not (own and is_opaque(source))
+    if os.path.lexists(target) and not (is_transparent and _is_folder(target)):
+        _remove(target)
     if is_folder:
         target.mkdir(mode=0o755, exist_ok=True)
     elif stat.S_ISLNK(seen.st_mode):
         target.symlink_to(os.readlink(source))
     elif stat.S_ISREG(seen.st_mode):
         _place_file(source, target, writable=bool(seen.st_mode & 0o222), own=own)
-    # anything else is a deletion mark that overlayfs left in upper: what it covers is gone now
+    # anything else is a mark of deletion in upper: what it covers is gone now
 
 
 def _place_file(source: str, target: Path, *, writable: bool, own: bool) -> None:
@@ -122,12 +128,34 @@ def _clone(source: str, target: Path) -> bool:
 
 def _keep(path: Path, upper: Path) -> None:
     """Move one entry of the tree to upper, in place of what is there."""
+    was_deleted = False
     if os.path.lexists(upper):
-        if path.is_dir() and not path.is_symlink() and upper.is_dir() and not upper.is_symlink():
+        if _is_folder(path) and _is_folder(upper):
             return
-        delete_tree(upper) if upper.is_dir() and not upper.is_symlink() else upper.unlink()
+        was_deleted = is_deletion(upper.lstat())
+        _remove(upper)
     upper.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir() and not path.is_symlink():
-        upper.mkdir(mode=0o755)
-    else:
+    if not _is_folder(path):
         path.rename(upper)
+        return
+    upper.mkdir(mode=0o755)
+    if was_deleted:
+        with suppress(OSError):  # a file system without such attributes
+            os.setxattr(upper, OPAQUE[0], b"y")
+
+
+def _mark_deleted(upper: Path) -> None:
+    """As overlayfs does it. Where this may not be made, the file is back at the next start."""
+    if os.path.lexists(upper):
+        _remove(upper)
+    upper.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):
+        os.mknod(upper, stat.S_IFCHR)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _remove(path: Path) -> None:
+    delete_tree(path) if _is_folder(path) else path.unlink()

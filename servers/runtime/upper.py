@@ -37,7 +37,7 @@ def read_folder(root: int, path: str) -> Folder:
     """The folder `path` ("." is the top) below the descriptor `root`. Raises `NotBeneath`, `OSError`."""
     descriptor = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        found = Folder(opaque=any(name in OPAQUE for name in os.listxattr(descriptor)))
+        found = Folder(opaque=is_opaque(descriptor))
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 with contextlib.suppress(FileNotFoundError):  # gone since: the game may be running
@@ -47,10 +47,18 @@ def read_folder(root: int, path: str) -> Folder:
     return found
 
 
+def is_opaque(folder: int | str) -> bool:
+    return any(name in OPAQUE for name in os.listxattr(folder))
+
+
+def is_deletion(facts: os.stat_result) -> bool:
+    return stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0
+
+
 def _sort_in(folder: Folder, name: str, facts: os.stat_result) -> None:
     if name in OPAQUE_FILES:
         folder.opaque = True
-    elif stat.S_ISCHR(facts.st_mode) and facts.st_rdev == 0:
+    elif is_deletion(facts):
         folder.deleted.append(name)
     elif name.startswith(MARK) and stat.S_ISREG(facts.st_mode) and not facts.st_size:
         folder.deleted.append(name.removeprefix(MARK))

@@ -1,6 +1,7 @@
 """What a game sees of its layers, where its writes go, and what it cannot reach."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ from django.conf import settings
 
 from servers.runtime.base import RuntimeFailure
 from servers.runtime.local import LocalRuntime
+from servers.runtime.upper import is_deletion
 from tests.servers.host import GAME, Host, digest
+from tests.stack import wait_for
 
 SHOW = "#!/bin/sh\nfor file in low middle cfg/server.cfg own; do echo $file: $(cat $file); done\n" + GAME
 
@@ -158,6 +161,49 @@ def test_without_mounts_what_the_game_wrote_survives_and_the_installation_is_unt
     assert (upper / "newest").readlink() == Path("log")
     assert not any((upper / name).exists() for name in ("fixed", "game.sh", "server.cfg", "saves/first"))
     assert not list((copying.folder() / "merged").iterdir())
+
+
+DELETING = (
+    "#!/bin/sh\nfor f in a d/one d/two e/one own; do [ -e $f ] && echo has $f; done\n"
+    "if [ ! -e run1 ]; then rm a; rm -r d; rm e/one; echo 1 > run1; echo > own;\n"
+    "elif [ ! -e run2 ]; then mkdir d; echo new > d/two; rm own; echo 2 > run2; fi\n"
+)
+
+
+def test_without_mounts_what_the_game_deleted_stays_deleted(copying: Host, settings) -> None:
+    layer = copying.layer("more", a="a", d__one="1", d__two="2", e__one="1")
+    spec = copying.spec(DELETING + GAME)
+    spec = replace(spec, layers=(layer, *spec.layers))
+
+    def has() -> list[str]:
+        before = len(copying.lines())
+        copying.runtime.start(spec)
+        wait_for(lambda: "ready" in copying.lines()[before:], what="ready")
+        copying.runtime.stop("one")
+        return [line for line in copying.lines()[before:] if line.startswith("has")]
+
+    assert has() == ["has a", "has d/one", "has d/two", "has e/one"]
+    assert has() == ["has own"]
+    assert has() == ["has d/two"]
+    settings.LOCAL_MOUNT = "overlay"
+    copying.runtime = LocalRuntime()
+    assert has() == ["has d/two"]
+
+
+def test_a_collection_that_was_killed_is_ended_without_losing_what_it_had_moved(copying: Host) -> None:
+    spec = copying.spec("#!/bin/sh\necho run >> log; rm a\n" + GAME, files={"a": b"a"})
+    copying.runtime.start(spec)
+    copying.wait_line("ready")
+    folder = copying.folder()
+    manifest = (folder / "merged.json").read_text()
+    copying.runtime.stop("one")
+    for name, text in (("merged.json", manifest), ("merged.settled", "")):  # killed when it had moved the log
+        (folder / name).write_text(text)
+    copying.runtime.stop("one")
+    assert (folder / "upper" / "log").read_text() == "run\n"
+    assert is_deletion((folder / "upper" / "a").lstat())
+    assert {path.name for path in folder.iterdir()} >= {"upper", "merged"}
+    assert not (folder / "merged.json").exists() and not (folder / "merged.settled").exists()
 
 
 def test_a_server_may_change_between_mounts_and_copies(copying: Host, settings) -> None:
