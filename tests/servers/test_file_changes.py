@@ -80,8 +80,8 @@ def printed(server: Server) -> list[str]:
 
 
 @pytest.fixture
-def played(scripted: Callable[..., Server]) -> Server:
-    """A server whose game changed its files, as `FOUND` says, and was stopped."""
+def installed(scripted: Callable[..., Server]) -> Server:
+    """A server whose game will change its files, as `FOUND` says."""
     server = scripted(GAME)
     server.secrets = {"rcon": "secretsecret"}
     server.save()
@@ -89,9 +89,15 @@ def played(scripted: Callable[..., Server]) -> Server:
     for path, text in BEFORE.items():
         (files / path).parent.mkdir(parents=True, exist_ok=True)
         (files / path).write_text(text)
-    start(server)
-    stop(server)
     return server
+
+
+@pytest.fixture
+def played(installed: Server) -> Server:
+    """It has done so, and was stopped."""
+    start(installed)
+    stop(installed)
+    return installed
 
 
 def test_a_stop_tells_what_the_game_changed(played: Server) -> None:
@@ -104,6 +110,21 @@ def test_a_stop_tells_what_the_game_changed(played: Server) -> None:
     assert by_path["logs/link"].remark == "It is a link."
     assert Installation.objects.get().file_count == len(BEFORE) + 1
     assert played.file_look.remark == ""
+
+
+def test_without_mounts_changes_are_told_once_it_has_stopped(installed: Server, alice: User, settings) -> None:
+    settings.LOCAL_MOUNT = "copy"
+    get_runtime.cache_clear()
+    start(installed)
+    run(services.look_at_files(by=alice, server=installed))
+    assert installed.file_look.remark == "What it changes now is seen once it has stopped."
+    assert not found(installed)
+    stop(installed)
+    in_place = {"cfg/sub": K.DELETED, "cfg/y.cfg": K.DELETED}  # instead of a folder that hides them
+    assert found(installed) == {p: k for p, k in FOUND.items() if p not in ("cfg", "touched.cfg")} | in_place
+    services.revert_files(by=alice, server=installed)
+    run(Job.objects.latest("pk"))
+    assert {change.kind for change in installed.file_changes.all()} == {K.ADDED}
 
 
 def test_a_file_of_a_stopped_server_is_reverted_at_once(played: Server, alice: User) -> None:
