@@ -38,11 +38,12 @@ def sources(server: Server, *, mounted: bool) -> list[Source]:
     """
     game = games.all_games().get(server.game)
     config = get_runtime().upper(server.name).with_name("config")
-    found = [Source(CONFIG, config, paths=tuple(file.path for file in game.files) if game else ())]
-    found += [
-        Source(name, stack.folder(build.digest), build=build)
-        for name, build in (_mounted(server) if mounted else _chosen(server))
-    ]
+    builds = _mounted(server) if mounted else _chosen(server)
+    written = [file.path for file in game.files] if game else []
+    if game and game.admins and stack.have_folder([build for _, build in builds], game.admins.path):
+        written.append(game.admins.path)
+    found = [Source(CONFIG, config, paths=tuple(written))]
+    found += [Source(name, stack.folder(build.digest), build=build) for name, build in builds]
     current = Installation.objects.filter(node=server.node_id, game=server.game, is_current=True)
     if version := server.installation if mounted else current.first():
         name = f"{game.name if game else server.game} {version.version}"[:NAME_LENGTH]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from portal.models import User
 from servers.layers import stack
-from servers.models import Layer, LayerBuild
+from servers.models import Layer, LayerBuild, LayerFile
 
 
 def layer(by: User, name: str, files: Mapping[str, str | bytes], game: str = "practice") -> Layer:
@@ -18,4 +18,5 @@ def layer(by: User, name: str, files: Mapping[str, str | bytes], game: str = "pr
     made = Layer.objects.create(slug=name.lower(), name=name, game=game, kind="files", owner=by)
     made.build = LayerBuild.objects.create(layer=made, digest=digest, size_bytes=1, file_count=len(files))
     made.save()
+    LayerFile.objects.bulk_create(LayerFile(build=made.build, path=path, size_bytes=1) for path in files)
     return made

@@ -14,6 +14,7 @@ from servers import games, ingame, services, steam_ids
 from servers.games.mods import Admins
 from servers.layers import stack
 from servers.models import Right, Server
+from servers.provenance import below
 from servers.runtime import get_runtime
 from tests.servers.layered import layer
 from tests.servers.living import lines_of
@@ -99,6 +100,18 @@ def test_a_layer_that_has_the_folder_and_not_the_file_is_enough(shown: Server, a
     folder = PATH.rpartition("/")[0]
     services.add_to_stack(by=alice, holder=shown, layer=layer(alice, "Core", {f"{folder}/core.cfg": "x"}, shown.game))
     assert started(shown)[1] == "// left4me: begin"
+
+
+def test_where_files_come_from_names_the_config_for_it_only_with_its_folder_in_a_layer(
+    shown: Server, alice: User
+) -> None:
+    def config() -> tuple[str, ...]:
+        return below.sources(shown, mounted=False)[0].paths
+
+    services.add_to_stack(by=alice, holder=shown, layer=layer(alice, "Other", {"addons/readme.txt": "x"}, shown.game))
+    assert config() == ()
+    services.add_to_stack(by=alice, holder=shown, layer=layer(alice, "High", {PATH: SHIPPED}, shown.game))
+    assert config() == (PATH,)
 
 
 @pytest.mark.parametrize("kind", ["large", "link", "device"])
