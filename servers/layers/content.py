@@ -1,4 +1,4 @@
-"""Seals what was written: files read-only, each hashed, the whole named by its content; nothing changes it then."""
+"""Seals what was written: each file hashed, the whole named by its content; nothing changes it then."""
 
 import hashlib
 import os
@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from servers.layers.writer import CHUNK
+
+# Bytes. Games write into small files where they stand (a list of bans, a plugin's database): those keep their write bit,
+# so that the server gets a copy of its own then. Large ones are shared by hard links where overlayfs is forbidden.
+OPEN = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,12 @@ class Content:
 
 
 def seal(root: Path, *, check: Callable[[], None]) -> Content:
-    """Make everything below `root` read-only and name it. `check` is called between files: it may raise."""
+    """Settle the modes of everything below `root` and name it. `check` is called between files: it may raise."""
     total, files, name = 0, [], hashlib.sha256()
     for path in sorted(_files(root)):
         check()
         size, digest = _hash(root / path)
-        (root / path).chmod(0o444)
+        (root / path).chmod(0o644 if size <= OPEN else 0o444)
         name.update(f"{digest} {size} {path}\n".encode())
         files.append(File(path, size))
         total += size

@@ -11,6 +11,7 @@ from portal.models import User
 from servers import services
 from servers.errors import LayerInUse, LayerInvalid
 from servers.layers import stack
+from servers.layers.content import seal
 from servers.models import Blueprint, Layer, LayerBuild, Server
 from servers.runtime import get_runtime
 from servers.services.layers import unused_digests
@@ -74,7 +75,13 @@ def test_the_same_content_is_stored_once(portal, alice):
     assert left_on_disk() == {one.digest}
     line = f"{hashlib.sha256(b'same').hexdigest()} 4 motd\n"
     assert one.digest == hashlib.sha256(line.encode()).hexdigest()
-    assert not (stack.folder(one.digest) / "motd").stat().st_mode & 0o222, "nobody writes into it"
+
+
+def test_a_game_may_write_into_small_files_by_way_of_its_mount_and_large_ones_are_shared(tmp_path):
+    for name, size in (("bans.cfg", 10), ("campaign.vpk", 2 << 20)):
+        (tmp_path / name).write_bytes(bytes(size))
+    seal(tmp_path, check=lambda: None)
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o644, 0o444]
 
 
 def test_a_build_that_fails_names_the_file_and_leaves_nothing(portal, alice):
