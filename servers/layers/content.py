@@ -9,7 +9,7 @@ from typing import Any
 
 from servers.layers.writer import CHUNK
 
-# Bytes. Games write into small files where they stand (a list of bans, a plugin's database): those keep their write bit,
+# Bytes. Games write into small files where they stand (a list of bans, a plugin's database): those keep the write bit,
 # so that the server gets a copy of its own then. Large ones are shared by hard links where overlayfs is forbidden.
 OPEN = 1 << 20
 
