@@ -53,6 +53,18 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not reach {name}")
 
 
+def test_on_a_phone_every_link_with_the_focus_and_the_tab_one_is_on_are_seen_whole(
+    site: str, open_page: OpenPage, mod: User, server: Server
+) -> None:
+    page = open_page(site, mod, viewport={"width": 360, "height": 740})
+    page.goto(f"/servers/{server.name}/history/")
+    outside = "e => e.getBoundingClientRect().left < 0 || e.getBoundingClientRect().right > innerWidth"
+    expect(page.locator(".tabs [aria-current]")).to_be_in_viewport(ratio=1)
+    for link in page.locator(".site-nav a, .tabs a").all():
+        link.focus()
+        assert not link.evaluate(outside), link.inner_text()
+
+
 def test_a_chosen_theme_is_remembered(site: str, open_page: OpenPage, alice: User) -> None:
     page = open_page(site, alice, color_scheme="light")
     page.goto("/")
