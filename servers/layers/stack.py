@@ -80,12 +80,6 @@ def layers(holder: Server | Blueprint) -> list[Layer]:
     return [entry.layer for entry in entries(holder) if entry.layer]
 
 
-def have_folder(builds: Sequence[LayerBuild], path: str) -> bool:
-    """Whether one of them has the folder that the file `path` is in, as the database knows it."""
-    below = LayerFile.objects.filter(build__in=builds, addon="", path__startswith=path.rpartition("/")[0] + "/")
-    return bool(builds) and below.exists()
-
-
 def require_slots_filled(server: Server) -> None:
     """Raise `SlotEmpty` when the server has slots that must be filled before it starts, and are not."""
     empty = server.stack.filter(layer=None, is_required=True)

@@ -38,12 +38,11 @@ def sources(server: Server, *, mounted: bool) -> list[Source]:
     """
     game = games.all_games().get(server.game)
     config = get_runtime().upper(server.name).with_name("config")
-    builds = _mounted(server) if mounted else _chosen(server)
-    written = [file.path for file in game.files] if game else []
-    if game and game.admins and stack.have_folder([build for _, build in builds], game.admins.path):
-        written.append(game.admins.path)
-    found = [Source(CONFIG, config, paths=tuple(written))]
-    found += [Source(name, stack.folder(build.digest), build=build) for name, build in builds]
+    found = [Source(CONFIG, config, paths=tuple(file.path for file in game.files) if game else ())]
+    found += [
+        Source(name, stack.folder(build.digest), build=build)
+        for name, build in (_mounted(server) if mounted else _chosen(server))
+    ]
     current = Installation.objects.filter(node=server.node_id, game=server.game, is_current=True)
     if version := server.installation if mounted else current.first():
         name = f"{game.name if game else server.game} {version.version}"[:NAME_LENGTH]
@@ -129,6 +128,13 @@ _TREE = """
         SELECT path, NULL::bigint, 1 FROM (
             SELECT unnest(%(config)s::text[])
             UNION SELECT path FROM servers_serverfile WHERE server_id = %(server)s
+            UNION SELECT %(admins)s WHERE EXISTS (
+                SELECT FROM servers_layerfile
+                WHERE build_id = ANY(%(builds)s) AND addon = '' AND starts_with(path, %(admins_folder)s)
+            ) OR EXISTS (
+                SELECT FROM servers_installationfile
+                WHERE installation_id = %(installation)s AND starts_with(path, %(admins_folder)s)
+            )
         ) AS written (path)
         UNION ALL
         SELECT file.path, file.size_bytes, given.place::int
@@ -152,9 +158,12 @@ def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied
     builds = [(source.build.pk, place) for place, source in places.items() if source.build]
     versions = [(source.installation.pk, place) for place, source in places.items() if source.installation]
     installation, last = versions[0] if versions else (0, 0)
+    game = games.all_games().get(server.game)
+    admins = game.admins.path if game and game.admins else "/"  # ingame.py writes it; no path begins with a slash
     values: dict[str, Any] = {
         "server": server.pk, "gone": [int(kind) for kind in GONE],
         "config": [path for source in below for path in source.paths],
+        "admins": admins, "admins_folder": admins[: admins.rindex("/") + 1],
         "builds": [build for build, _ in builds], "places": [place for _, place in builds],
         "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,
         "after": max(asked.after, asked.under), "before": f"{asked.under[:-1]}0" if asked.under else "",

@@ -105,13 +105,14 @@ def test_a_layer_that_has_the_folder_and_not_the_file_is_enough(shown: Server, a
 def test_where_files_come_from_names_the_config_for_it_only_with_its_folder_in_a_layer(
     shown: Server, alice: User
 ) -> None:
-    def config() -> tuple[str, ...]:
-        return below.sources(shown, mounted=False)[0].paths
+    def suppliers() -> list[list[str]]:
+        found = below.tree(shown, below.sources(shown, mounted=False), below.Asked(text="admins_simple"))
+        return [[name for name, _ in one.suppliers] for one in found]
 
     services.add_to_stack(by=alice, holder=shown, layer=layer(alice, "Other", {"addons/readme.txt": "x"}, shown.game))
-    assert config() == ()
+    assert suppliers() == []
     services.add_to_stack(by=alice, holder=shown, layer=layer(alice, "High", {PATH: SHIPPED}, shown.game))
-    assert config() == (PATH,)
+    assert suppliers() == [[below.CONFIG, "High"]]
 
 
 @pytest.mark.parametrize("kind", ["large", "link", "device"])
