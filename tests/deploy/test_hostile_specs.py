@@ -205,6 +205,24 @@ def test_a_mount_is_nosuid_and_nodev_and_its_end_also_reaches_a_process_that_sta
         victim.run("systemctl", "stop", "hanger")
 
 
+def test_what_a_game_deleted_is_left4mes_to_read_and_undo_and_nothing_of_roots_stays(victim: Host) -> None:
+    victim.write(f"{PLACE}/runtime/{NAME}/unit.json", json.dumps(GOOD))
+    victim.sh(f"""
+        cd {PLACE}; mkdir -p installations/good/1/folder; touch installations/good/1/file installations/good/1/folder/in
+        chown -R left4me:left4me-game installations/good/1; chmod -R g+rwX installations/good/1
+        chmod g+rwx runtime/{NAME}/upper
+        chown left4me: runtime/{NAME}/unit.json; {HELPER} up {NAME}
+        cd runtime/{NAME}/merged
+        runuser -u left4me-game -- sh -c 'umask 007; rm file; rm -r folder; mkdir folder; touch folder/own'
+        cd /; {HELPER} down {NAME}
+    """)
+    upper = f"{PLACE}/runtime/{NAME}/upper"
+    look = f"import os; print(os.stat('{upper}/file').st_rdev, os.listxattr('{upper}/folder'))"
+    assert victim.sh(f'runuser -u left4me -- python3 -c "{look}"').stdout.strip() == "0 ['user.overlay.opaque']"
+    victim.sh(f"runuser -u left4me -- rm -r {PLACE}/runtime/{NAME}/work {upper}/file {upper}/folder")
+    victim.sh(f"runuser -u left4me -- mkdir {PLACE}/runtime/{NAME}/work")
+
+
 @pytest.mark.parametrize("name", ["..", ".", "", "../victim", "a/b", "Victim", "a" * 33, "-a", "a\n", "victim\n", "ä"])
 def test_a_name_that_is_none_is_refused(victim: Host, name: str) -> None:
     done = victim.run(*HELPER.split(), "up", name, check=False)
