@@ -119,7 +119,10 @@ class Asked:
     limit: int = 100
 
 
-_TREE = """
+_FITS = """path COLLATE "C" > %(after)s AND (%(before)s = '' OR path COLLATE "C" < %(before)s)
+            AND (%(text)s = '' OR strpos(lower(path), lower(%(text)s)) > 0)"""
+# Of the long lists no more than `each` are read, which is all (NULL) where not everything that fits is shown.
+_TREE = f"""
     SELECT path, array_agg(place ORDER BY place), array_agg(size_bytes ORDER BY place)
     FROM (
         SELECT path, size_bytes, 0 AS place FROM servers_filechange
@@ -138,18 +141,22 @@ _TREE = """
         ) AS written (path)
         UNION ALL
         SELECT file.path, file.size_bytes, given.place::int
-        FROM unnest(%(builds)s::bigint[], %(places)s::int[]) AS given (build, place)
-        JOIN servers_layerfile file ON file.build_id = given.build AND file.addon = ''
+        FROM unnest(%(builds)s::bigint[], %(places)s::int[]) AS given (build, place) CROSS JOIN LATERAL (
+            SELECT path, size_bytes FROM servers_layerfile WHERE build_id = given.build AND addon = '' AND {_FITS}
+            ORDER BY path COLLATE "C" LIMIT %(each)s
+        ) AS file
         UNION ALL
-        SELECT path, size_bytes, %(last)s FROM servers_installationfile WHERE installation_id = %(installation)s
+        SELECT path, size_bytes, %(last)s FROM (
+            SELECT path, size_bytes FROM servers_installationfile WHERE installation_id = %(installation)s AND {_FITS}
+            ORDER BY path LIMIT %(each)s
+        ) AS file
     ) AS supplied (path, size_bytes, place)
-    WHERE path COLLATE "C" > %(after)s AND (%(before)s = '' OR path COLLATE "C" < %(before)s)
-        AND (%(text)s = '' OR strpos(lower(path), lower(%(text)s)) > 0)
+    WHERE {_FITS}
     GROUP BY path COLLATE "C", path
     HAVING (%(place)s < 0 OR min(place) = %(place)s) AND (NOT %(contested)s OR count(*) > 1)
     ORDER BY path COLLATE "C"
     LIMIT %(limit)s
-"""
+"""  # noqa: S608 (made of constants alone)
 
 
 def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied]:
@@ -168,6 +175,7 @@ def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied
         "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,
         "after": max(asked.after, asked.under), "before": f"{asked.under[:-1]}0" if asked.under else "",
         "place": -1 if asked.place is None else asked.place, "limit": asked.limit,
+        "each": asked.limit if asked.place is None and not asked.contested else None,
     }  # fmt: skip
     with connection.cursor() as db:
         db.execute(_TREE, values)
