@@ -87,7 +87,7 @@ def test_a_quake_player_keeps_their_own_slot_whatever_they_are_called(name: str,
     assert [player.id for player in read_players("quake3", line)] == [slot]
 
 
-def test_ten_thousand_malformed_answers_are_read() -> None:
+def test_malformed_answers_are_read() -> None:
     def read(answer: bytes) -> None:
         text = answer.decode(errors="replace")
         for kind in ("source", "quake3", "teeworlds"):
@@ -95,4 +95,4 @@ def test_ten_thousand_malformed_answers_are_read() -> None:
                 assert len(player.name) <= TEXT
                 assert player.name.isprintable()
 
-    try_all(read, answer=damaged(L4D2.encode(), OPENARENA.encode(), TEEWORLDS.encode()))
+    try_all(read, 2500, answer=damaged(L4D2.encode(), OPENARENA.encode(), TEEWORLDS.encode()))

@@ -82,12 +82,12 @@ def _with_header(drawn: bytes) -> bytes:
     return struct.pack("<III", vpk.SIGNATURE, 1 + drawn[0] % 2, said) + drawn[1:]
 
 
-def test_ten_thousand_malformed_key_values_are_read() -> None:
+def test_malformed_key_values_are_read() -> None:
     def read(text: str) -> None:
         pairs = keyvalues.parse(text)
         assert isinstance(keyvalues.table(pairs, "a"), list) and keyvalues.text(pairs, "b").isprintable()
 
-    try_all(read, text=st.text(alphabet='"{}\\/ \n[]abc$', max_size=200))
+    try_all(read, 2500, text=st.text(alphabet='"{}\\/ \n[]abc$', max_size=200))
 
 
 def test_deep_and_long_key_values_end_soon() -> None:
