@@ -4,8 +4,8 @@
 Lines and failures as users show them: https://developer.valvesoftware.com/wiki/SteamCMD,
 https://docs.linuxgsm.com/steamcmd/errors, https://github.com/ValveSoftware/steam-for-linux/issues/11522 (Linux files
 only after the Windows files were asked for), https://github.com/GameServerManagers/LinuxGSM/issues/719 (exit codes).
-A folder tells it how to behave: `build` and `content/NAME` to install, and in `failures` a kind of failure a line, each
-used once. What it was given is noted in `calls`.
+A folder tells it how to behave: `build` and `content/…` to install, `srcds_linux` as the program where the game is to
+run, and in `failures` a kind of failure a line, each used once. What it was given is noted in `calls`.
 """
 
 import json
@@ -84,15 +84,16 @@ class Steam:
         return self.download(app, kind, seen)
 
     def download(self, app: str, kind: str | None, seen: Path) -> int:
-        content = sorted((HOW / "content").iterdir())
+        content = sorted(path for path in (HOW / "content").rglob("*") if path.is_file())
         for number, source in enumerate(content, 1):
             percent = 100 * number / len(content)
             say(f" Update state (0x61) downloading, progress: {percent:.2f} ({number * 1000} / {len(content) * 1000})")
-            target = self.into / source.name
+            target = self.into / source.relative_to(HOW / "content")
+            target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists() or target.read_bytes() != source.read_bytes():
                 target.write_bytes(source.read_bytes())
                 target.chmod(source.stat().st_mode)
-                note("fetched", source.name)
+                note("fetched", str(source.relative_to(HOW / "content")))
             if number == 1 and kind in ("0x202", "0x402", "0x602"):
                 say(f"Error! App '{app}' state is {kind} after update job.")
                 return 8
@@ -102,7 +103,8 @@ class Steam:
         seen.touch()
         if self.platform == "linux" and not (HOW / "no-linux").exists():
             (self.into / "srcds_linux").unlink(missing_ok=True)
-            (self.into / "srcds_linux").write_bytes(ELF)
+            program = HOW / "srcds_linux"
+            (self.into / "srcds_linux").write_bytes(program.read_bytes() if program.exists() else ELF)
             (self.into / "srcds_linux").chmod(0o755)
         (self.into / "steamapps").mkdir(exist_ok=True)
         (self.into / "steamapps" / f"appmanifest_{app}.acf").write_text(
