@@ -146,7 +146,7 @@ def test_a_game_that_cannot_start_is_told_with_its_last_lines(undisturbed: Insta
     portal.host.sh(f"rm -r {upper}/practice")
     assert job["state"] == "failed"
     assert "exit code 1" in job["error"]
-    assert "I am broken" in job["error"]
+    assert "I am broken" in "\n".join(portal.lines(portal.server("target")["console"])[-20:])
     assert portal.mounted() == {"bystander"}
     portal.power("target", "start")
 
