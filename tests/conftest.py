@@ -4,9 +4,11 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from jobs.models import Stream
 from portal.models import User
@@ -16,18 +18,16 @@ from tests.stack import Stack
 PASSWORD = "correct horse battery"
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, a file's tests stay together, and all that need the same Debian do: such fixtures are made once."""
-    for item in items:
-        group = _machine(item) if item.get_closest_marker("host") else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByMachine(LoadScopeScheduling):
+    """Gives all tests that boot the same Debian to one process: the machine is made once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        twelve = re.search("debian12|bookworm|fuse_driver|uninstallation", nodeid)
+        return "debian12" if twelve else "debian13"
 
 
-def _machine(item: pytest.Item) -> str:
-    """A name of the Debian that a host test boots, from its fixtures and its parameters' id."""
-    names = " ".join([*getattr(item, "fixturenames", ()), item.name])
-    return "debian12" if re.search("portal12|bookworm|debian12", names) else "debian13"
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine | None:
+    return ByMachine(config, log) if config.option.markexpr == "host" else None
 
 
 @pytest.hookimpl(trylast=True)
