@@ -4,6 +4,7 @@ Overlayfs must not be changed from behind, so what is asked for while the server
 """
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from django.db import transaction
@@ -82,14 +83,16 @@ def finish_reverts(*, server: Server, paths: Collection[str]) -> None:
 
 
 def record_installation_files(*, installation: Installation, files: Iterable[tuple[str, int]]) -> None:
-    """List a version's files, path and bytes, unless they are listed: it never changes."""
-    with transaction.atomic():
-        row = Installation.objects.select_for_update(no_key=True).filter(pk=installation.pk, file_count=None)
-        if not row.exists():
-            return
-        rows = [InstallationFile(installation=installation, path=path, size_bytes=size) for path, size in files]
-        InstallationFile.objects.bulk_create(rows, batch_size=BATCH)
-        row.update(file_count=len(rows))
+    """List a version's files, path and bytes. It never changes, so two who list it at once write the same.
+
+    In short transactions: each holds the version's row, which a start needs.
+    """
+    rows = (InstallationFile(installation=installation, path=path, size_bytes=size) for path, size in files)
+    count = 0
+    while batch := list(islice(rows, BATCH)):
+        InstallationFile.objects.bulk_create(batch, ignore_conflicts=True)
+        count += len(batch)
+    Installation.objects.filter(pk=installation.pk).update(file_count=count)
 
 
 def _enqueue(server: Server, kind: str, title: str, *, by: "User") -> Job:
