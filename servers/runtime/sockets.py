@@ -4,7 +4,7 @@ Read from the kernel's tables rather than tried by binding, which the worker's u
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 TABLES = ("udp", "udp6", "tcp", "tcp6")
@@ -17,9 +17,12 @@ def ports_in_use() -> set[int]:
 
 
 def _ports(table: str) -> Iterator[int]:
-    """proc(5), “/proc/net/tcp”: after a heading, each row has the local ADDRESS:PORT in hexadecimal and the state."""
-    with suppress(FileNotFoundError):  # a kernel without IPv6
-        for row in Path("/proc/net", table).read_text().splitlines()[1:]:
+    """proc(5), “/proc/net/tcp”: after a heading, each row has the local ADDRESS:PORT in hexadecimal and the state.
+
+    Below /proc/self, since a unit with ProcSubset=pid has no /proc/net.
+    """
+    with suppress(FileNotFoundError) if table.endswith("6") else nullcontext():  # a kernel without IPv6
+        for row in Path("/proc/self/net", table).read_text().splitlines()[1:]:
             _, local, _, state, *_ = row.split()
             if table.startswith("udp") or state == LISTEN:
                 yield int(local.rpartition(":")[2], 16)

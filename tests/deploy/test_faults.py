@@ -4,6 +4,7 @@ A bystander's server runs through all of it; whatever happens to its neighbours,
 """
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,6 +105,17 @@ def test_a_busy_mount_target_is_told_and_mended(undisturbed: Installed) -> None:
     assert job["state"] == "failed"
     assert "busy" in job["error"]
     portal.power("target", "start")
+
+
+def test_a_port_that_another_program_has_is_left_to_it(undisturbed: Installed) -> None:
+    portal = undisturbed
+    portal.power("target", "stop")
+    port = int(portal.server("target")["address"].rpartition(":")[2])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:  # the machines share the network
+        other.bind(("", port))
+        job = portal.power("target", "start")
+        assert any(f"Port {port} is used by another program" in line for line in job["lines"])
+        assert not portal.server("target")["address"].endswith(f":{port}")
 
 
 def test_a_full_disk_is_told_and_leaves_nothing_half_made(undisturbed: Installed) -> None:
