@@ -68,6 +68,7 @@ def new_server(request: HttpRequest) -> HttpResponse:
         offered=offered,
         usable=Layer.objects.usable_by(member(request)),
         game=games.get(blueprint.game),
+        maps=stack.maps(blueprint),
         initial={"name": request.GET.get("name", "")},
     )
     if form.is_valid():
@@ -116,7 +117,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
         game = games.get(server.game)
     except games.UnknownGame:
         return render(request, "servers/settings.html", head_context(request, server) | {"tab": "settings"})
-    form = SettingsForm(request.POST or None, game=game, chosen=server.chosen)
+    form = SettingsForm(request.POST or None, game=game, chosen=server.chosen, maps=stack.maps(server))
     if request.method == "POST" and form.is_valid():
         try:
             services.update_settings(by=member(request), server=server, settings=form.cleaned_data["settings"])

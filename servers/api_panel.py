@@ -49,7 +49,7 @@ class MessageIn(Schema):
 class LevelIn(Schema):
     """A map."""
 
-    map: str = Field(max_length=200, description="One of the game's known maps.")
+    map: str = Field(max_length=200, description="One that the game is known to have, or that its add-ons bring.")
 
 
 class LaterIn(Schema):

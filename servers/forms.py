@@ -1,6 +1,6 @@
 """Forms about servers. A game's settings become fields; the game's own `clean_settings` judges the values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -20,12 +20,16 @@ PLAIN_FIELDS = 4  # settings in sight; the rest is folded
 class SettingsForm(forms.Form):
     """A field for each setting of a game, with the game's labels, help, bounds and defaults."""
 
-    def __init__(self, *args: Any, game: "games.Game", chosen: Mapping[str, Any], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, game: "games.Game", chosen: Mapping[str, Any], maps: Sequence[str] = (), **kwargs: Any
+    ) -> None:
+        """`maps`: of the layers, offered beside those that the game's definition has."""
         super().__init__(*args, **kwargs)
         self.game = game
         for setting in game.settings:
             value = chosen.get(setting.key, setting.default)
-            self.fields[PREFIX + setting.key] = _field(setting, initial=value)
+            more = maps if setting.key == game.actions.maps else ()
+            self.fields[PREFIX + setting.key] = _field(setting, initial=value, more=more)
 
     @property
     def plain(self) -> list[forms.BoundField]:
@@ -59,7 +63,7 @@ def _may_be_empty(game: "games.Game", key: str) -> bool:
     return game.settings_by_key[key].type in ("string", "password")
 
 
-def _field(setting: Any, *, initial: Any) -> forms.Field:
+def _field(setting: Any, *, initial: Any, more: Sequence[str]) -> forms.Field:
     shared = {"label": setting.label, "help_text": setting.help, "initial": initial, "required": False}
     match setting.type:
         case "boolean":
@@ -70,12 +74,12 @@ def _field(setting: Any, *, initial: Any) -> forms.Field:
             bounds = {"min": setting.min, "max": setting.max, "inputmode": "numeric"}
             return forms.CharField(**shared, widget=forms.NumberInput(attrs=bounds), max_length=20)
         case _:
-            return forms.CharField(**shared, strip=True, widget=_text_widget(setting))
+            return forms.CharField(**shared, strip=True, widget=_text_widget(setting, more))
 
 
-def _text_widget(setting: Any) -> forms.TextInput:
+def _text_widget(setting: Any, more: Sequence[str]) -> forms.TextInput:
     attrs: dict[str, Any] = {"maxlength": setting.max_length, "autocomplete": "off", "spellcheck": "false"}
-    return SuggestingInput(attrs=attrs, suggestions=setting.suggestions)
+    return SuggestingInput(attrs=attrs, suggestions=tuple(dict.fromkeys([*setting.suggestions, *more])))
 
 
 class SuggestingInput(forms.TextInput):

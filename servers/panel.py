@@ -53,7 +53,8 @@ def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
         return context
     context |= {"is_running": True, "players_topic": players_topic(server)}
     try:
-        return context | {"roll": services.call_roll(server=server)}
+        context["levels"] = services.levels(server=server)
+        return context | {"mode": services.ask_mode(server=server), "roll": services.call_roll(server=server)}
     except REFUSALS as error:
         return context | {"problem": str(error)}
 

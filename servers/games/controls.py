@@ -50,7 +50,8 @@ def _fits(pattern: list[str], words: list[str]) -> bool:
 
 class Actions(Model):
     """Console lines behind the panel's buttons. `players`: how the answer to `status` lists who plays, with the numbers
-    that commands take; `maps`: the setting whose choices or suggestions are the maps one may change to."""
+    that commands take; `maps`: the setting whose choices or suggestions are the maps one may change to; `mode`: the one
+    whose cvar says what is played."""
 
     players: Literal["source", "quake3", "teeworlds"] | None = None
     kick: tuple[_Line, ...] = ()
@@ -58,6 +59,7 @@ class Actions(Model):
     say: tuple[_Line, ...] = ()
     changelevel: tuple[_Line, ...] = ()
     maps: Key = "map"
+    mode: Key | None = None
 
     @model_validator(mode="after")
     def _templates_hold(self) -> "Actions":

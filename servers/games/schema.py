@@ -245,6 +245,9 @@ class Game(Model):
             raise fail(("actions",), "needs a console to send them to")
         if self.actions.changelevel and not self.maps:
             raise fail(("actions", "maps"), f"{self.actions.maps!r} is no setting with choices or suggestions")
+        mode = self.settings_by_key.get(self.actions.mode or "")
+        if self.actions.mode and not (mode and mode.type == "choice" and mode.cvar):
+            raise fail(("actions", "mode"), f"{self.actions.mode!r} is no setting with choices and a cvar")
         self._check_mods()
         self._check_cvars()
         self._check_placeholders(ports)

@@ -1,6 +1,7 @@
 """Reads of a stack: what is mounted at the next start, and what its layers do to each other."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
-from django.db.models import Count, QuerySet
+from django.db.models import Count, F, QuerySet
 
 from servers.errors import LayerInvalid, SlotEmpty
 from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server, StackEntry
 
 MOST_CONFLICTS = 100  # shown
 REMEMBERED = 7 * 86400  # seconds; builds never change, so it holds as long as anybody asks
+_PLAIN_MAP = re.compile(r"[A-Za-z0-9_-]{1,60}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,17 @@ def entries(holder: Server | Blueprint) -> QuerySet[StackEntry]:
 def layers(holder: Server | Blueprint) -> list[Layer]:
     """Those of the stack, uppermost first, with their builds."""
     return [entry.layer for entry in entries(holder) if entry.layer]
+
+
+def maps(holder: Server | Blueprint, *, mounted: bool = False) -> list[str]:
+    """The maps that the add-ons of the stack bring, with `mounted` of what a server was started with. Their names come
+    from hostile packages: one that is no plain word is left out."""
+    if mounted and isinstance(holder, Server):
+        found = LayerBuild.objects.filter(digest__in=holder.mounted)
+    else:
+        found = LayerBuild.objects.filter(layer__build=F("pk"), layer__entries__in=holder.stack.all())
+    names = {name for build in found.values_list("maps", flat=True) for name in build}
+    return sorted(name for name in names if _PLAIN_MAP.fullmatch(name))
 
 
 def require_slots_filled(server: Server) -> None:

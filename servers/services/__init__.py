@@ -43,7 +43,16 @@ from servers.services.layers import (
     request_refreshes,
     write_layer_file,
 )
-from servers.services.moderation import ban_player, call_roll, change_level, kick_player, list_players, say
+from servers.services.moderation import (
+    ask_mode,
+    ban_player,
+    call_roll,
+    change_level,
+    kick_player,
+    levels,
+    list_players,
+    say,
+)
 from servers.services.observing import beat, record_host_report, record_query, record_unit
 from servers.services.own_files import delete_own_file, write_own_file
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
@@ -80,6 +89,7 @@ from servers.services.waiting import (
 __all__ = [
     "add_slot",
     "add_to_stack",
+    "ask_mode",
     "ask_settings",
     "ban_player",
     "beat",
@@ -127,6 +137,7 @@ __all__ = [
     "install_game",
     "keep_files",
     "kick_player",
+    "levels",
     "list_players",
     "look_at_files",
     "move_in_stack",

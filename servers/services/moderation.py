@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from servers.errors import CommandRefused, PlayerGone
 from servers.games.syntax import RefusedError
+from servers.layers import stack
 from servers.models import Server
+from servers.protocols.cvars import read_value
 from servers.protocols.status import Listed, Roll, read_roll
 from servers.services.commands import exchange, require_console
 from servers.services.common import record
@@ -26,6 +28,17 @@ def call_roll(*, server: Server) -> Roll:
     if not game.actions.players:
         raise CommandRefused(f"{game.name} does not say who plays in a way that a player could be picked by.")
     return read_roll(game.actions.players, exchange(server, STATUS, on_console=False))
+
+
+def ask_mode(*, server: Server) -> str:
+    """What is played now, in the words of the setting that says it, since a lobby may have chosen another mode than the
+    server's settings; empty where the game does not say. Blocks and raises as `call_roll` does."""
+    game = require_console(server)
+    setting = game.settings_by_key.get(game.actions.mode or "")
+    if not setting or not game.console:
+        return ""
+    value = read_value(game.console.protocol, setting.cvar, exchange(server, setting.cvar, on_console=False))
+    return str(setting.choices.get(value, value or ""))
 
 
 def list_players(*, server: Server) -> tuple[Listed, ...]:
@@ -59,9 +72,15 @@ def announce(*, server: Server, text: str) -> None:
         exchange(server, line)
 
 
+def levels(*, server: Server) -> list[str]:
+    """The maps to change to: those of the game's definition, and those that the running game's add-ons bring. Raises
+    `CommandRefused`, `UnknownGame`."""
+    return list(dict.fromkeys([*require_console(server).maps, *stack.maps(server, mounted=True)]))
+
+
 def change_level(*, by: "User", server: Server, level: str) -> None:
-    """Change the map at once. Raises as `say` does; `CommandRefused` also for a map the game's definition lacks."""
-    if level not in require_console(server).maps:
+    """Change the map at once. Raises as `say` does; `CommandRefused` also for a map that is not one of `levels`."""
+    if level not in levels(server=server):
         raise CommandRefused(f"There is no map called {level!r} here. Pick one of the list.")
     _act("changelevel", level, by=by, server=server, map=level)
 

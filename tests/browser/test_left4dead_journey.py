@@ -121,12 +121,13 @@ def command(page: Page, text: str, answer: str) -> None:
 
 def play(page: Page) -> None:
     """The level is changed by a button and by the console, one player is kicked and another one banned."""
-    command(page, "changelevel dl_m1_station", 'Started map "dl_m1_station"')
-    assert agrees(page)["map"] == "dl_m1_station"
+    command(page, "changelevel c5m1_waterfront", 'Started map "c5m1_waterfront"')
+    assert agrees(page)["map"] == "c5m1_waterfront"
     tab(page, "Players")
-    page.get_by_label("Map", exact=True).select_option("c5m1_waterfront")
+    expect(page.locator("#players")).to_contain_text("Game mode: Versus")
+    page.get_by_label("Map", exact=True).select_option("dl_m1_station")
     button(page, "Change the map").click()
-    toast(page, "The map changes to c5m1_waterfront.")
+    toast(page, "The map changes to dl_m1_station.")
     button(page, "Kick n1ck").click()
     toast(page, "n1ck was kicked.")
     expect(page.locator("#players tbody tr")).to_have_count(4)
@@ -136,7 +137,7 @@ def play(page: Page) -> None:
     expect(page.locator("#players tbody tr")).to_have_count(3)
     tab(page, "Overview")
     seen = agrees(page)
-    assert (seen["map"], seen["numplayers"]) == ("c5m1_waterfront", 3)
+    assert (seen["map"], seen["numplayers"]) == ("dl_m1_station", 3)
 
 
 def row(page: Page, label: str) -> Locator:

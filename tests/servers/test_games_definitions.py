@@ -142,6 +142,7 @@ def test_a_later_folder_that_does_not_exist_is_no_trouble(settings, tmp_path: Pa
         ("title {setting.title}", 'title \\"{setting.title}\\"', "files[0].lines[0] {setting.title} becomes a"),
         ('secret = "rcon"', 'secret = "recon"', "/mine.toml:24: console.secret 'recon' is not listed in secrets"),
         ('[query]\n', '[query]\nport = "qeury"\n', "/mine.toml:20: query.port 'qeury' is not one of the ports: game"),
+        ("[query]\n", "[actions]\nmode = 'title'\n[query]\n", "actions.mode 'title' is no setting with choices and a"),
         ('default = "first"', 'default = "two words"', "settings[0].default 'two words' may hold only letters"),
         ("min_length = 1", "min_length = 6", "/mine.toml:30: settings[0].default the default does not fit"),
         ('key = "title"', 'key = "map"', "/mine.toml:33: settings[1] 'map' is there twice"),

@@ -3,11 +3,12 @@
 from functools import partial
 
 import pytest
+from django.test import Client
 
 from portal.models import User
 from servers import services
 from servers.errors import LayerInvalid
-from servers.models import Blueprint, Layer, Server
+from servers.models import Blueprint, Layer, LayerBuild, Server
 from tests.servers.racing import race
 
 
@@ -67,3 +68,22 @@ def test_servers_begin_with_the_stack_of_their_blueprint_or_of_what_they_copy(
     copy, _ = services.clone_server(by=alice, server=made, name="copy")
     assert order(copy) == ["One", "Three", "Two"]
     assert order(blueprint) == ["Three", "Two", "One"]
+
+
+def test_maps_that_add_ons_bring_are_offered_and_can_be_changed_to(alice: User, node, client: Client):
+    blueprint = Blueprint.objects.create(slug="versus", name="Versus", game="left4dead2")
+    campaign = layer(alice, "Campaign", "left4dead2")
+    maps = ["dl_m1", 'x"; quit', "c1m1_hotel"]
+    campaign.build = LayerBuild.objects.create(layer=campaign, digest="d" * 64, size_bytes=1, file_count=1, maps=maps)
+    campaign.save()
+    services.add_to_stack(by=alice, holder=blueprint, layer=campaign)
+    server = services.create_server(by=alice, name="night", blueprint=blueprint)
+    client.force_login(alice)
+    for page in ("/new-server/?blueprint=versus", "/servers/night/settings/"):
+        text = client.get(page).content.decode()
+        assert text.count('<option value="dl_m1">') == text.count('<option value="c1m1_hotel">') == 1
+        assert "quit" not in text
+    server.unit = "running"
+    assert "dl_m1" not in services.levels(server=server), "it was started without"
+    server.mounted = [campaign.build.digest]
+    assert services.levels(server=server)[-1] == "dl_m1"
