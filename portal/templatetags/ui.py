@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from django import template
 from django.forms import BoundField
 from django.templatetags.static import static
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 
 from jobs.models import Job
@@ -38,6 +38,12 @@ def control(field: BoundField) -> SafeString:
     attrs: dict[str, str | bool] = {"placeholder": False}
     wrong = next((each.name for each in field.form if each.errors), None)
     return field.as_widget(attrs=attrs | ({"autofocus": field.name == wrong} if wrong else {}))
+
+
+@register.filter
+def breakable(name: str) -> SafeString:
+    """The name of a map, which narrow places break after an underscore rather than within a word."""
+    return SafeString(escape(name).replace("_", "_<wbr>"))
 
 
 @register.filter

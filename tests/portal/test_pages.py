@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 
 from portal.models import User
-from portal.templatetags.ui import played
+from portal.templatetags.ui import breakable, played
 from servers.models import Server
 
 TEMPLATES = [
@@ -56,6 +56,10 @@ def test_every_page_has_the_sites_icon(client: Client, mod: User) -> None:
 )
 def test_a_length_of_time_is_told_in_whole_seconds(seconds: float, words: str) -> None:
     assert played(seconds) == words
+
+
+def test_a_name_that_may_be_broken_is_still_only_text() -> None:
+    assert breakable("<b>_c1m1") == "&lt;b&gt;_<wbr>c1m1"
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
