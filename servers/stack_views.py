@@ -61,11 +61,14 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
     builds = [layer.build for layer in layers if layer.build]
     names = {layer.build_id: layer.name for layer in layers}
     analysis = stack.analyse(builds) if builds else None
+    game = games.all_games().get(holder.game)
+    is_listed = bool(game and game.addon_list)
     conflicts = [
         {
             "path": conflict.path,
             "sources": [(names[build], addon) for build, addon in conflict.sources],
             "in_addons": any(addon for _, addon in conflict.sources),
+            "in_order": is_listed and all(addon for _, addon in conflict.sources),
         }
         for conflict in (analysis.conflicts if analysis else ())
     ]
@@ -80,7 +83,7 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
         "count": len(layers),
         "analysis": analysis,
         "conflicts": conflicts,
-        "takes_addons": holder.game in games.all_games() and bool(games.get(holder.game).addons),
+        "takes_addons": bool(game and game.addons),
         "urls": {verb: url(holder, verb) for verb in ("add", "part", "show", "slots", "fill", "drop")},
         "topic": topic(holder),
     }

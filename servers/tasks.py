@@ -13,7 +13,7 @@ from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import access, games, ingame, installing, own_files, services
 from servers.errors import ServerError
-from servers.layers import stack
+from servers.layers import addon_order, stack
 from servers.models import KEEP_DELETED, Installation, Node, Right, Server, ServerFile
 from servers.provenance import work
 from servers.runtime import get_runtime
@@ -184,6 +184,7 @@ def _launch(run: Run, server: Server) -> None:
         run.log(f"Layers over them: {', '.join(layer.name for layer in stack.layers(server))}; the first wins.")
     run.log(f"Files: {installation.game} {installation.version}. Settings are written afresh.")
     spec = ingame.enter_members(server, spec, run.log)
+    spec = addon_order.list_addons(server, spec, layers)
     run.check()
     ports = ", ".join(f"{port.name} {port.number}" for port in server.ports.all())
     run.log(f"Starting on {server.node.address}, ports: {ports}.")

@@ -2,7 +2,8 @@
 its config files and add-ons, prints what it prints, and answers A2S and RCON. Run as `srcds.py` beside `practice`.
 
 Its ways: server.cfg is executed at every map (developer.valvesoftware.com/wiki/Server.cfg), `writeid` writes
-cfg/banned_user.cfg, `status` has a slot behind each userid, VPK directories as in wiki/VPK_(file_format).
+cfg/banned_user.cfg, `status` has a slot behind each userid, VPK directories as in wiki/VPK_(file_format), addonlist.txt
+as in Valve's engine/filesystem_engine.cpp.
 """
 
 import asyncio
@@ -57,11 +58,22 @@ class Srcds(world.World):
         self.cvars = CVARS | {name[1:]: value for name, value in launch.items() if name[:1] == "+"}
         self.expected = list(FRIENDS)
         self._commands |= {"exec": self._exec, "log": lambda _: "", "maps": self._maps}
-        self.addon_maps: set[str] = set()
-        for package in sorted((GAME / "addons").glob("*.vpk")):
-            paths = list(inside(package))
-            self.addon_maps |= {Path(path).stem for path in paths if path.startswith("maps/") and path.endswith(".bsp")}
-            say(f"Add-on {package.name}: {len(paths)} files")
+        suppliers: dict[str, list[str]] = {}
+        for name in self._reconcile_addon_list():
+            for path in inside(GAME / "addons" / name):
+                suppliers.setdefault(path, []).append(name)
+        self.addon_maps = {Path(path).stem for path in suppliers if path.startswith("maps/") and path.endswith(".bsp")}
+        for path, names in suppliers.items():
+            if len(names) > 1:
+                say(f"{path} is taken from {names[0]}")
+
+    def _reconcile_addon_list(self) -> list[str]:
+        """Those listed that are there, then those that are not listed; the list is saved."""
+        file, there = GAME / "addonlist.txt", [package.name for package in (GAME / "addons").glob("*.vpk")]
+        listed = re.findall(r'^\s*"([^"]+)"\s+"1"', file.read_text(), re.MULTILINE) if file.exists() else []
+        names = list(dict.fromkeys([*(name for name in listed if name in there), *sorted(there)]))
+        file.write_text('"AddonList"\n{\n' + "".join(f'\t"{name}"\t\t"1"\n' for name in names) + "}\n")
+        return names
 
     def load(self, level: str) -> None:
         self.cvars["map"] = level

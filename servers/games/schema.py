@@ -126,15 +126,14 @@ class Game(Model):
     query: Query | None = None
     console: Console | None = None
     actions: Actions = Actions()
-    addons: str = Field(default="", description="Folder the game takes add-ons from, below the top of its files.")
+    addons: Annotated[str, AfterValidator(_inside)] = ""  # the folder it takes them from, below the top of its files
+    addon_list: Annotated[str, AfterValidator(_inside)] = ""  # the file that lists them in their order
     secrets: tuple[Key, ...] = ()
     settings: tuple[Setting, ...] = ()
     files: tuple[File, ...] = ()
     editable: tuple[Annotated[str, AfterValidator(_inside)], ...] = ()  # patterns of files one may write by hand
     admins: Admins | None = None
     plugins: tuple[Plugins, ...] = ()
-
-    _addons_inside = field_validator("addons")(_inside)
 
     @cached_property
     def settings_by_key(self) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def start(page: Page) -> None:
     tab(page, "Overview")
     button(page, f"Start {NAME}").click()
     expect(page.locator("#server-head .state")).to_have_text("Running", timeout=2 * WAIT)
+    expect(page.locator("[data-log-view]")).to_contain_text("director_base_addon.nut is taken from 3155010002.vpk")
 
 
 def agrees(page: Page) -> dict[str, object]:
@@ -145,7 +146,11 @@ def row(page: Page, label: str) -> Locator:
 
 
 def change_setting(page: Page) -> None:
-    """Fewer slots from the next start; what the console changed meanwhile is told by the game itself."""
+    """Fewer slots from the next start, and the club's rules; what the console changed is told by the game itself."""
+    tab(page, "Layers")
+    button(page, "Up: The club").click()
+    expect(page.locator("#stack .ordered li").first).to_contain_text("The club")
+    tab(page, "Overview")
     command(page, "sv_alltalk 1", "> sv_alltalk 1")
     tab(page, "Settings")
     expect(row(page, "Game mode").locator("td")).to_have_text(["Campaign", "Versus", "Versus", "Versus", "Versus"])
@@ -163,6 +168,7 @@ def change_setting(page: Page) -> None:
     expect(page.locator("#truth .state")).to_have_count(0, timeout=WAIT)
     tab(page, "Overview")
     expect(page.locator("#server-head .state")).to_have_text("Running", timeout=WAIT)
+    expect(page.locator("[data-log-view]")).to_contain_text("director_base_addon.nut is taken from club.vpk")
     expect(page.locator("#server-side tbody tr")).to_have_count(4, timeout=WAIT)
     assert agrees(page)["maxplayers"] == 6
 

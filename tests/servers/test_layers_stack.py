@@ -8,7 +8,8 @@ from django.test import Client
 from portal.models import User
 from servers import services
 from servers.errors import LayerInvalid
-from servers.models import Blueprint, Layer, LayerBuild, Server
+from servers.layers import addon_order
+from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server
 from tests.servers.racing import race
 
 
@@ -87,3 +88,21 @@ def test_maps_that_add_ons_bring_are_offered_and_can_be_changed_to(alice: User, 
     assert "dl_m1" not in services.levels(server=server), "it was started without"
     server.mounted = [campaign.build.digest]
     assert services.levels(server=server)[-1] == "dl_m1"
+
+
+def test_add_ons_are_listed_for_the_game_in_the_order_of_the_stack(alice: User):
+    packages = {
+        "High": ["left4dead2/addons/b.vpk", "left4dead2/addons/a.vpk", "left4dead2/addons/sub/c.vpk"],
+        "Low": ["left4dead2/addons/a.vpk", "left4dead2/addons/Z.VPK", "left4dead2/addons/x\".vpk", "cfg/y.vpk"],
+    }  # fmt: skip
+    for number, (name, paths) in enumerate(packages.items()):
+        build = LayerBuild.objects.create(
+            layer=layer(alice, name, "left4dead2"), digest=f"{number:064d}", size_bytes=1, file_count=1
+        )
+        LayerFile.objects.bulk_create(LayerFile(build=build, path=path, size_bytes=1) for path in paths)
+        LayerFile.objects.create(
+            build=build, path="left4dead2/addons/q.vpk", size_bytes=1, addon="left4dead2/addons/a.vpk"
+        )
+    high, low = (f"{number:064d}" for number in range(2))
+    assert addon_order.in_order("left4dead2/addons", [high, low]) == ["a.vpk", "b.vpk", "Z.VPK"]
+    assert addon_order.in_order("left4dead2/addons", [low, high]) == ["Z.VPK", "a.vpk", "b.vpk"]
