@@ -21,7 +21,7 @@ from servers.services.commands import hide_secrets
 from servers.truth import HIDDEN
 
 Kind = FileChange.Kind
-MOST_SEEN = 200_000  # entries
+MOST_SEEN = 100_000  # entries
 MOST_LISTED = 5000  # rows of what was added, and again of all the rest
 MOST_COMPARED = 1 << 30  # bytes, of all files together
 MOST_DIFFS = 4 << 20  # characters, of all files together
@@ -42,7 +42,7 @@ class Findings:
     @property
     def remark(self) -> str:
         parts = {
-            "It took too long, so the rest was not looked at.": self.is_cut,
+            "There is too much to look at, so the rest was left out.": self.is_cut,
             f"{self.unlisted} more are not listed.": self.unlisted,
             f"{self.unreadable} folders could not be read.": self.unreadable,
             f"{self.unnamed} have names that cannot be shown.": self.unnamed,
@@ -86,18 +86,20 @@ class _Look:
 
     def walk(self) -> None:
         pending = [(".", self._below)]
-        while pending:
-            self._run.check()
-            if self._seen > MOST_SEEN or time.monotonic() > self._limit:
-                self._findings.is_cut = True
-                return
+        while not self._is_over() and pending:
             path, below = pending.pop()
             try:
-                folder = upper.read_folder(self._root, path)
+                folder = upper.read_folder(self._root, path, MOST_SEEN + 1 - self._seen)
             except (OSError, NotBeneath):  # gone since, made a link, or not for us
                 self._findings.unreadable += 1
                 continue
             pending += self._folder(path, folder, below)
+
+    def _is_over(self) -> bool:
+        self._run.check()
+        is_over = self._seen > MOST_SEEN or time.monotonic() > self._limit
+        self._findings.is_cut |= is_over
+        return is_over
 
     def _folder(self, path: str, folder: upper.Folder, below: Below) -> list[tuple[str, Below]]:
         """List what is in it; returns the folders in it with what they lie over."""
@@ -109,6 +111,8 @@ class _Look:
         for name in folder.deleted:
             self._deleted(prefix + name, below)
         for name, facts in folder.files.items():
+            if time.monotonic() > self._limit:
+                break
             self._file(prefix + name, facts, below)
         if prefix.count("/") >= DEPTH:
             self._findings.is_cut |= bool(folder.folders)
@@ -132,7 +136,7 @@ class _Look:
                 self._list(path, Kind.RENEWED, below=source.name, below_bytes=size, hides=hides)
 
     def _file(self, path: str, facts: os.stat_result, below: Below) -> None:
-        changed = datetime.fromtimestamp(facts.st_mtime, UTC)
+        changed = _moment(facts.st_mtime)
         found = _uppermost(path, below)
         if found is None:
             self._list(path, Kind.ADDED, size_bytes=facts.st_size, changed_at=changed, remark=_shape(facts))
@@ -155,7 +159,7 @@ class _Look:
             self._list(path, Kind.SAME, **values)
             return
         self._compared += new.st_size if same_size else 0
-        if self._compared > MOST_COMPARED:
+        if self._compared > MOST_COMPARED or self._listed[False] >= MOST_LISTED:
             self._list(path, Kind.CHANGED, remark="There is too much to compare.", **values)
             return
         try:
@@ -253,6 +257,14 @@ def _count_files(path: str, below: Below) -> int:
         finally:
             os.close(descriptor)
     return len(found)
+
+
+def _moment(seconds: float) -> datetime | None:
+    """A game may set any time, also one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _shape(facts: os.stat_result) -> str:

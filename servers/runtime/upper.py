@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from servers.runtime.base import Undo
@@ -33,13 +34,13 @@ class Folder:
     deleted: list[str] = field(default_factory=list)
 
 
-def read_folder(root: int, path: str) -> Folder:
-    """The folder `path` ("." is the top) below the descriptor `root`. Raises `NotBeneath`, `OSError`."""
+def read_folder(root: int, path: str, most: int) -> Folder:
+    """The first `most` entries of the folder `path` ("." is the top) below `root`. Raises `NotBeneath`, `OSError`."""
     descriptor = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         found = Folder(opaque=is_opaque(descriptor))
         with os.scandir(descriptor) as entries:
-            for entry in entries:
+            for entry in islice(entries, most):
                 with contextlib.suppress(FileNotFoundError):  # gone since: the game may be running
                     _sort_in(found, entry.name, entry.stat(follow_symlinks=False))
     finally:

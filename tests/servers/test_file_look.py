@@ -111,10 +111,27 @@ def test_a_look_is_bounded_and_says_what_it_left_out(place: Place, monkeypatch: 
     assert len(place.changes) == 20
     monkeypatch.setattr(looking, "SECONDS", -1)
     FileChange.objects.all().delete()
-    assert place.look().remark == "It took too long, so the rest was not looked at."
+    assert place.look().remark == "There is too much to look at, so the rest was left out."
+
+
+def test_a_folder_without_end_is_read_in_part(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "MOST_SEEN", 10)
+    for number in range(30):
+        place.write(f"{number}", "x")
+    assert place.look().is_cut
+    assert len(place.changes) == 11
+
+
+@pytest.mark.parametrize("seconds", [-(2**40), 2**33, 2**34 - 1])
+def test_a_time_that_no_calendar_has_is_none(place: Place, seconds: int) -> None:
+    place.write("a", "x")
+    os.utime(place.upper / "a", (0, seconds))
+    place.look()
+    assert list(place.changes) == ["a"]
 
 
 def test_a_depth_without_end_is_cut(place: Place) -> None:
     place.write("/".join(["d"] * 80) + "/file", "x")
+    place.write("a/file", "x")
     assert place.look().is_cut
-    assert not place.changes
+    assert list(place.changes) == ["a/file"]

@@ -25,7 +25,7 @@ def undone(upper: Path, path: str, *, whole: bool = True) -> str:
 def look(upper: Path, path: str = "."):
     root = os.open(upper, os.O_RDONLY)
     try:
-        return read_folder(root, path)
+        return read_folder(root, path, 100)
     finally:
         os.close(root)
 
