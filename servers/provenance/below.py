@@ -138,6 +138,11 @@ _TREE = f"""
                 SELECT FROM servers_installationfile
                 WHERE installation_id = %(installation)s AND starts_with(path, %(admins_folder)s)
             )
+            UNION SELECT %(addon_list)s WHERE EXISTS (
+                SELECT FROM servers_layerfile
+                WHERE build_id = ANY(%(builds)s) AND addon = '' AND path ILIKE '%%.vpk'
+                    AND starts_with(path, %(addons_folder)s)
+            )
         ) AS written (path)
         UNION ALL
         SELECT file.path, file.size_bytes, given.place::int
@@ -170,6 +175,8 @@ def tree(server: Server, below: Sequence[Source], asked: Asked) -> list[Supplied
     values: dict[str, Any] = {
         "server": server.pk, "gone": [int(kind) for kind in GONE],
         "config": [path for source in below for path in source.paths],
+        "addon_list": game.addon_list if game else "",
+        "addons_folder": f"{game.addons}/" if game and game.addon_list else "/",
         "admins": admins, "admins_folder": admins[: admins.rindex("/") + 1],
         "builds": [build for build, _ in builds], "places": [place for _, place in builds],
         "installation": installation, "last": last, "text": asked.text, "contested": asked.contested,

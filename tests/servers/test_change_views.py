@@ -101,6 +101,20 @@ def test_the_list_is_searched_narrowed_and_read_on(known: Server, asked: Asked, 
     assert [one.path for one in tree(known, sources(known, mounted=False), asked)] == expected
 
 
+def test_the_list_of_add_ons_comes_from_the_config_where_a_layer_has_one(known: Server) -> None:
+    def suppliers() -> list[str]:
+        found = tree(known, sources(known, mounted=False), Asked(text="addonlist"))
+        return [name for one in found for name, _ in one.suppliers]
+
+    Server.objects.filter(pk=known.pk).update(game="left4dead2")
+    known.refresh_from_db()
+    build = LayerBuild.objects.first()
+    LayerFile.objects.create(build=build, path="left4dead2/addons/readme.txt", size_bytes=1)
+    assert suppliers() == []
+    LayerFile.objects.create(build=build, path="left4dead2/addons/x.VPK", size_bytes=1)
+    assert suppliers() == ["Settings and config files"]
+
+
 def test_a_running_server_is_shown_with_what_it_was_started_on(known: Server) -> None:
     old = Installation.objects.create(node=known.node, game="practice", version="0", state="ready")
     Server.objects.filter(pk=known.pk).update(unit="running", installation=old, mounted=["1".zfill(64)])
