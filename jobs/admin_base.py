@@ -65,7 +65,7 @@ class Confirmed:
     """Makes a method an action that is carried out only after a page has said what it does, and to what.
 
     The method gets a request, one row and the form's cleaned values, and returns a sentence or a whole page. It is
-    offered for chosen rows of the list and on a row's own page.
+    offered for chosen rows of the list and on a row's own page. `initial` fills in the form for a row that is alone.
     """
 
     title: str
@@ -73,6 +73,7 @@ class Confirmed:
     refusals: tuple[type[Exception], ...]
     form: type[forms.Form] = forms.Form
     most: int = 100  # rows at once
+    initial: Callable[[Any], dict[str, Any]] = lambda row: {}
 
     def __call__(self, act: Callable[..., str | HttpResponse]) -> Callable[..., HttpResponse | None]:
         @wraps(act)
@@ -85,7 +86,8 @@ class Confirmed:
             if not found or len(found) > self.most:
                 messages.error(request, f"Choose {self.most} at most, of those that are still there.")
                 return back
-            asked = self.form(request.POST if "confirmed" in request.POST else None)
+            initial = self.initial(found[0]) if len(found) == 1 else {}
+            asked = self.form(request.POST if "confirmed" in request.POST else None, initial=initial)
             if not asked.is_valid():
                 return self._ask(admin, request, found, asked, act.__name__)
             return self._carry_out(act, admin, request, found, asked.cleaned_data) or back

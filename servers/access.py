@@ -113,6 +113,12 @@ def require_scripts(user: "User | AnonymousUser") -> None:
         raise PermissionDenied("Layers that a script makes are for administrators to write, build, change and delete.")
 
 
+def require_limits(user: "User | AnonymousUser") -> None:
+    """Raise `PermissionDenied` unless `user` may say how much of the machine a server may use."""
+    if not may_enter(user) or not user.is_staff:
+        raise PermissionDenied("Limits are for moderators to set. Ask one of them.")
+
+
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 

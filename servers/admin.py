@@ -11,13 +11,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from unfold.admin import TabularInline
 from unfold.decorators import display
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
 from jobs.pages import member
 from servers import admin_host, games, services
 from servers.admin_filters import PresenceFilter
 from servers.errors import ServerError
+from servers.limits import BOUNDS
 from servers.models import AuditEvent, Blueprint, Installation, Membership, Node, Server
 
 __all__ = ["admin_host"]  # registers the page Hosts
@@ -42,6 +43,23 @@ class TransferForm(forms.Form):
         if user is None:
             raise forms.ValidationError(f"Nobody here is called “{name}”. Check the spelling.")
         return user
+
+
+class LimitsForm(forms.Form):
+    """What a server may use at most."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, (least, most) in BOUNDS.items():
+            asked: Any = Server._meta.get_field(name)
+            self.fields[name] = forms.IntegerField(
+                label=asked.verbose_name, help_text=asked.help_text, required=False, min_value=least, max_value=most,
+                widget=UnfoldAdminIntegerFieldWidget,
+            )  # fmt: skip
+
+
+def own_limits(server: Server) -> dict[str, Any]:
+    return {name: getattr(server, name) for name in BOUNDS}
 
 
 class MembershipInline(TabularInline):
@@ -73,11 +91,11 @@ class ServerAdmin(ReadOnlyAdmin):
     search_help_text = "Name of a server or of its owner"
     ordering = ("name", "-pk")
     fields = (
-        "name", "owner", "node", "game", "blueprint", "installation", "settings", "desired", "unit", "unit_detail",
-        "unit_at", "query", "query_at", "created_at", "deleted_at",
+        "name", "owner", "node", "game", "blueprint", "installation", "settings", *BOUNDS, "desired", "unit",
+        "unit_detail", "unit_at", "query", "query_at", "created_at", "deleted_at",
     )  # fmt: skip
     inlines = (MembershipInline,)
-    actions = ("stop", "restart", "transfer", "restore")
+    actions = ("stop", "restart", "set_limits", "transfer", "restore")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
         return super().get_queryset(request).select_related("owner", "node", "blueprint", "installation")
@@ -108,6 +126,17 @@ class ServerAdmin(ReadOnlyAdmin):
     def restart(self, request: HttpRequest, server: Server) -> str:
         services.restart_server(by=member(request), server=server)
         return f"{server} is restarting."
+
+    @Confirmed(
+        "Set limits",
+        "They hold from the next start. Empty: what the blueprint, else the game, else the portal says.",
+        REFUSALS,
+        LimitsForm,
+        initial=own_limits,
+    )
+    def set_limits(self, request: HttpRequest, server: Server, **limits: int | None) -> str:
+        services.set_limits(by=member(request), server=server, limits=limits)
+        return f"{server} has these limits from its next start."
 
     @Confirmed("Transfer", "The former owner keeps no right on it.", REFUSALS, TransferForm)
     def transfer(self, request: HttpRequest, server: Server, to: Any) -> str:
@@ -156,7 +185,7 @@ class BlueprintForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = Blueprint
-        fields = ("name", "slug", "summary", "game", "settings", "is_offered", "position")
+        fields = ("name", "slug", "summary", "game", "settings", *BOUNDS, "is_offered", "position")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -179,7 +208,8 @@ class BlueprintForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Blueprint)
 class BlueprintAdmin(ModeratorAdmin):
-    """What members may create servers from. Only servers that follow it take its changes, at their next start."""
+    """What members may create servers from. Its limits reach every server made from it, the rest those that follow it,
+    at their next start."""
 
     form = BlueprintForm
     list_display = ("name", "slug", "game", "is_offered", "position")
@@ -192,6 +222,9 @@ class BlueprintAdmin(ModeratorAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_change_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        services.save_blueprint(by=member(request), blueprint=obj)
 
     def delete_model(self, request: HttpRequest, obj: Blueprint) -> None:
         services.delete_blueprint(by=member(request), blueprint=obj)

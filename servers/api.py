@@ -112,9 +112,14 @@ def read_server(request: HttpRequest, name: Name) -> Server:
 
 @router.patch("/servers/{name}", response=ServerOut, tags=["servers"], summary="Change a server's settings")
 def change_server(request: HttpRequest, name: Name, change: ServerChange) -> Server:
-    """They hold from the next start."""
+    """They hold from the next start. Limits are for moderators."""
     server = server_for(request, name, Right.SETTINGS)
+    if change.limits:
+        access.require_limits(member(request))
     services.change_settings(by=member(request), server=server, changes=change.settings)
+    if change.limits:
+        limits = change.limits.model_dump(exclude_unset=True)
+        services.set_limits(by=member(request), server=server, limits=limits)
     return server_for(request, name)
 
 

@@ -7,7 +7,9 @@ from django.http import HttpRequest
 from ninja import Schema
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from servers import access
+from servers import access, games
+from servers.games.bounds import GameLimits
+from servers.limits import Limits, effective
 from servers.models import Installation, Right, Server
 
 Value = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, Field(max_length=1000)]
@@ -68,6 +70,15 @@ class InstallationOut(Schema):
         return [server.name for server in installation.servers.all()]
 
 
+class LimitsOut(Schema):
+    """What a server may use of its machine from its next start."""
+
+    memory_mib: int
+    cpu_percent: int | None = Field(description="Of one core; null: no limit.")
+    tasks_max: int = Field(description="Processes and threads.")
+    open_files: int = Field(description="Of each process.")
+
+
 class ServerOut(Schema):
     """A server: what is wanted of it (`desired`) apart from what is seen of it (`unit`, `query`)."""
 
@@ -84,6 +95,7 @@ class ServerOut(Schema):
     console: int = Field(alias="console_id", description="Its stream of lines: `/streams/{id}/lines`.")
     settings: dict[str, Any] | None = Field(description="Null without the right to see them.")
     follows_blueprint: bool = Field(description="Whether it takes its blueprint's changes at each start.")
+    limits: LimitsOut
     rights: list[Right] = Field(description="What you may do with it.")
     created_at: datetime
 
@@ -94,6 +106,11 @@ class ServerOut(Schema):
     @staticmethod
     def resolve_query(server: Server) -> dict[str, Any]:
         return server.facts()
+
+    @staticmethod
+    def resolve_limits(server: Server) -> Limits:
+        game = games.all_games().get(server.game)
+        return effective(server, server.blueprint, game and game.limits)
 
     @staticmethod
     def resolve_rights(server: Server, context: Any) -> list[Right]:
@@ -119,9 +136,10 @@ class NewServer(Schema):
 
 
 class ServerChange(Schema):
-    """What to change; settings that are not named stay as they are."""
+    """What to change; settings and limits that are not named stay as they are."""
 
-    settings: dict[str, Value | None] = Field(max_length=100, description="New values by key; null: the default again.")
+    settings: dict[str, Value | None] = Field({}, max_length=100, description="By key; null: the default again.")
+    limits: GameLimits | None = Field(None, description="For moderators; null in it: none of the server's own again.")
 
 
 class CloneIn(Schema):

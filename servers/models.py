@@ -15,6 +15,7 @@ from servers.audit_models import AuditEvent
 from servers.file_models import FileChange, FileLook, FileRevert, InstallationFile
 from servers.host_models import HostReport
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
+from servers.limit_models import Limited, limits_constraint
 from servers.own_file_models import ServerFile
 from servers.panel_models import Pending, Sample
 from servers.update_models import UpdateCheck
@@ -119,7 +120,7 @@ class Installation(models.Model):
         return f"{self.game} {self.version}"
 
 
-class Blueprint(models.Model):
+class Blueprint(Limited):
     """What a member picks: a game with settings already chosen."""
 
     slug = models.SlugField(max_length=63, unique=True)
@@ -132,6 +133,7 @@ class Blueprint(models.Model):
 
     class Meta:
         ordering = ["position", "name"]
+        constraints = [limits_constraint("blueprint")]
 
     def __str__(self) -> str:
         return self.name
@@ -158,7 +160,7 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.present().filter(pk__in=Server.objects.filter(owner=user).values("pk").union(member))
 
 
-class Server(models.Model):
+class Server(Limited):
     """A member's game server: what is wanted (`desired`) apart from what the agent sees (`unit`, `query`)."""
 
     class Desired(models.TextChoices):
@@ -223,6 +225,7 @@ class Server(models.Model):
             models.CheckConstraint(
                 condition=Q(follows_blueprint=False) | Q(blueprint__isnull=False), name="server_follows_something"
             ),
+            limits_constraint("server"),
         ]
 
     def __str__(self) -> str:

@@ -12,6 +12,7 @@ from django.utils import timezone
 from jobs.models import Job, Line
 from servers import access, games
 from servers.forms import LaterForm
+from servers.limits import Limits, effective
 from servers.models import Installation, Membership, Pending, Right, Server, ServerQuerySet
 from servers.services.file_changes import LOOK, REVERT
 from servers.services.power import RESTART, START, STOP
@@ -63,6 +64,11 @@ class Shown:
     @property
     def game_name(self) -> str:
         return self.game.name if self.game else self.server.game
+
+    @property
+    def limits(self) -> Limits:
+        """Of its next start. Reads `blueprint`."""
+        return effective(self.server, self.server.blueprint, self.game and self.game.limits)
 
     @property
     def _kind(self) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from servers import own_files
 from servers.games import Game
+from servers.limit_models import Limited
+from servers.limits import effective
 from servers.models import ServerFile
 from servers.runtime import get_runtime
 from servers.runtime.base import ServerSpec
@@ -20,9 +22,12 @@ def server_spec(
     secrets: Mapping[str, str],
     ports: Mapping[str, int],
     files: Iterable[ServerFile] = (),
+    limited: Iterable[Limited | None] = (),
 ) -> ServerSpec:
-    """`layers`: absolute folders, lowest first; `files`: written by hand. Raises `SettingsError` and `RenderError` of
-    `servers.games`."""
+    """`layers`: absolute folders, lowest first; `files`: written by hand; `limited`: whose limits go before the game's.
+
+    Raises `SettingsError` and `RenderError` of `servers.games`.
+    """
     rendered = game.render(
         settings=settings, secrets=secrets, ports=ports, name=name, merged=str(get_runtime().tree(name))
     )
@@ -36,5 +41,6 @@ def server_spec(
         stop_signal=rendered.stop.signal,
         stop_after=rendered.stop.stop_after,
         kill_after=rendered.stop.kill_after,
+        limits=effective(*limited, game.limits),
         ports=tuple(ports.values()),
     )

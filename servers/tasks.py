@@ -230,6 +230,7 @@ def _spec(
         secrets=server.secrets,
         ports={port.name: port.number for port in server.ports.all()},
         files=files,
+        limited=(server, server.blueprint),
     )
 
 

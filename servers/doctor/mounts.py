@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 
+from servers.doctor import limits
 from servers.doctor.check import Check, State, as_portal, is_root, verdict
 from servers.models import Server
 from servers.runtime.bus import Bus
@@ -64,13 +65,18 @@ def examine() -> Iterator[Check]:
     with as_portal():
         known = {
             server.name: server
-            for server in Server.objects.present().filter(node__slug=settings.NODE).select_related("installation")
+            for server in Server.objects.present()
+            .filter(node__slug=settings.NODE)
+            .select_related("installation", "blueprint")
         }
     bus = Bus()
     for unit in running:
         name = unit.partition("@")[2].removesuffix(".service")
         daemon = bus.load(f"left4me-overlay@{name}.service")["MainPID"]
-        yield _game(name, known.get(name), bus.properties(games[unit])["MainPID"], daemon)
+        properties = bus.properties(games[unit])
+        yield _game(name, known.get(name), properties["MainPID"], daemon)
+        if server := known.get(name):
+            yield limits.check(server, properties)
 
 
 def _propagation(host: list[Mount]) -> Check:

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from servers.games import placeholders
 from servers.games.base import Model, Path, fail
 from servers.games.base import inside as _inside
+from servers.games.bounds import GameLimits
 from servers.games.controls import Actions, Console
 from servers.games.mods import Admins, Plugins
 from servers.games.render import Rendered, render
@@ -123,6 +124,7 @@ class Game(Model):
     install: DebianInstall | BuiltinInstall | SteamcmdInstall = Field(discriminator="method")
     run: Run
     ports: tuple[Port, ...] = Field(min_length=1)
+    limits: GameLimits = GameLimits()
     query: Query | None = None
     console: Console | None = None
     actions: Actions = Actions()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from jobs.registry import JobError
+from servers.limits import Limits
 
 # The values of `servers.models.Server.Unit`.
 Unit = Literal["stopped", "starting", "running", "restarting", "stopping", "crashed"]
@@ -45,7 +46,8 @@ class ServerSpec:
     slash, else absolute or relative to `workdir`. `environment`: all there is besides PATH, HOME, LANG and TERM, which
     the runtime sets unless they are given here.
     Stopping: `stop_signal`; SIGTERM after `stop_after` seconds; SIGKILL another `kill_after` seconds later.
-    `memory_max` (bytes), `tasks_max` and `ports`, which it alone may bind, are enforced by the systemd runtime only.
+    The systemd runtime enforces all of `limits`, and `ports`, which it alone may bind; the local one what setrlimit(2)
+    can: open files and, in a user namespace, tasks.
     """
 
     name: str
@@ -58,8 +60,7 @@ class ServerSpec:
     stop_after: float = 10
     kill_after: float = 5
     restart: Restart = Restart()
-    memory_max: int | None = None
-    tasks_max: int | None = None
+    limits: Limits = field(default_factory=Limits)
     ports: tuple[int, ...] = ()
 
 

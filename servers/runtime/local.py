@@ -239,6 +239,7 @@ class LocalRuntime(Runtime):
             "stop_after": spec.stop_after,
             "kill_after": spec.kill_after,
             "restart": asdict(spec.restart),
+            "limits": asdict(spec.limits),
             "settle": SETTLE_SECONDS,
         }
         reply = _ask_keeper(order, lock)

@@ -27,7 +27,6 @@ from servers.runtime.local import PATH
 from servers.runtime.results import exit_sentence, unit_state, unit_usage
 from servers.runtime.sharing import share
 
-MEMORY_MAX, TASKS_MAX = 4 << 30, 512  # where the game's definition says nothing
 LONGEST_NAME_BEFORE_257 = 27  # deploy/units/left4me-server-252.conf
 START_SECONDS = 60
 STOP_MARGIN_SECONDS = 10
@@ -205,6 +204,7 @@ class SystemdRuntime(Runtime):
             "stop_signal": int(spec.stop_signal),
             "stop_after": spec.stop_after,
             "kill_after": spec.kill_after,
+            "open_files": spec.limits.open_files,
         }
 
     def _write(self, name: str, file: str, text: str) -> None:
@@ -273,8 +273,9 @@ def unit_order(spec: ServerSpec) -> dict[str, Any]:
     return {
         "installation": installation,
         "layers": names["layers"],
-        "memory_max": spec.memory_max or MEMORY_MAX,
-        "tasks_max": spec.tasks_max or TASKS_MAX,
+        "memory_max": spec.limits.memory_mib << 20,
+        "cpu_percent": spec.limits.cpu_percent,
+        "tasks_max": spec.limits.tasks_max,
         "ports": list(spec.ports),
     }
 

@@ -43,6 +43,7 @@ from servers.services.layers import (
     request_refreshes,
     write_layer_file,
 )
+from servers.services.limits import save_blueprint, set_limits
 from servers.services.moderation import (
     ask_mode,
     ban_player,
@@ -164,10 +165,12 @@ __all__ = [
     "restore_server",
     "reuse_version",
     "revert_files",
+    "save_blueprint",
     "say",
     "send_command",
     "set_auto_update",
     "set_following",
+    "set_limits",
     "share_server",
     "start_server",
     "stop_server",

@@ -10,6 +10,7 @@ from servers import games
 from servers.errors import NotNow
 from servers.models import Blueprint, Server
 from servers.services.common import locked, record
+from servers.services.limits import keep_limits
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -41,9 +42,9 @@ def set_following(*, by: "User", server: Server, follow: bool) -> None:
 
 
 def delete_blueprint(*, by: "User", blueprint: Blueprint) -> None:
-    """Delete it; servers that followed it keep the settings they have."""
+    """Delete it; servers that followed it keep the settings they have, and all made from it their limits."""
     with transaction.atomic():
-        Blueprint.objects.select_for_update().get(pk=blueprint.pk)
+        keep_limits(Blueprint.objects.select_for_update().get(pk=blueprint.pk))
         for server in Server.objects.select_for_update().filter(blueprint=blueprint, follows_blueprint=True):
             Server.objects.filter(pk=server.pk).update(settings=server.chosen, follows_blueprint=False)
             record(by, server, "stop following", blueprint=blueprint.slug)

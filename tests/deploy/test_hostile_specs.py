@@ -13,7 +13,8 @@ pytestmark = pytest.mark.host
 HELPER = "/usr/bin/python3 -I -S /opt/left4me/current/deploy/libexec/overlay"
 PLACE = "/var/lib/left4me"
 NAME = "victim"
-GOOD = {"installation": "good/1", "layers": ["one"], "memory_max": 1 << 30, "tasks_max": 100, "ports": [27015]}
+LIMITS = {"memory_max": 1 << 30, "cpu_percent": 150, "tasks_max": 100, "ports": [27015]}
+GOOD = {"installation": "good/1", "layers": ["one"]} | LIMITS
 
 # Runs in the host, as root: puts each spec in place as left4me would and calls the helper, as the unit does.
 TRY_SPECS = """
@@ -27,7 +28,7 @@ for spec in json.load(sys.stdin):
     with open(path, "w") as file:
         file.write(spec)
     os.chown(path, user.pw_uid, user.pw_gid)
-    done = subprocess.run([*helper, "up", "victim"], capture_output=True, text=True)
+    done = subprocess.run([*helper, sys.argv[3], "victim"], capture_output=True, text=True)
     mounted = "/victim/merged " in open("/proc/self/mountinfo").read()
     print(json.dumps([spec[:200], done.returncode, done.stderr, mounted]))
     if mounted:
@@ -104,7 +105,7 @@ def hostile_specs() -> list[str]:
 def test_none_of_200_hostile_specs_is_mounted(victim: Host) -> None:
     specs = hostile_specs()
     assert len(set(specs)) >= 200
-    arguments = [f"{PLACE}/runtime/{NAME}", HELPER]
+    arguments = [f"{PLACE}/runtime/{NAME}", HELPER, "up"]
     done = victim.run("python3", "-c", TRY_SPECS, *arguments, text=json.dumps([*specs, json.dumps(GOOD)]), timeout=180)
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(results) == len(specs) + 1
@@ -113,6 +114,26 @@ def test_none_of_200_hostile_specs_is_mounted(victim: Host) -> None:
         assert said.strip(), "a refusal says why"
         assert "Traceback" not in said, (spec, said)
     assert results[-1][1:] == [0, "", True], "the well-formed one is mounted"
+
+
+def hostile_limits() -> list[str]:
+    """Specs whose files may be mounted, but whose limits systemd may not be told."""
+    wrong = [-1, 0, 1.5, 1e999, 1 << 80, True, [], {}, "", "100", "infinity", "50%", "1\nExecStart=/bin/sh", "%i"]
+    specs = [GOOD | {key: value} for key in ("memory_max", "cpu_percent", "tasks_max") for value in wrong]
+    specs += [GOOD | {"ports": value} for value in [*wrong, None, [22], [True], ["any"], [27015, "1-65535"], [[27015]]]]
+    specs += [GOOD | {key: None} for key in ("memory_max", "tasks_max")]
+    return [json.dumps(spec) for spec in specs if spec["ports"] != []]
+
+
+def test_no_hostile_limit_reaches_systemd(victim: Host) -> None:
+    unit, names = f"left4me-server@{NAME}.service", ("MemoryMax", "CPUQuotaPerSecUSec", "TasksMax", "SocketBindAllow")
+    arguments, before = [f"{PLACE}/runtime/{NAME}", HELPER, "limits"], victim.show(unit, *names)
+    done = victim.run("python3", "-c", TRY_SPECS, *arguments, text=json.dumps(hostile_limits()), timeout=120)
+    for spec, code, said, _ in map(json.loads, done.stdout.splitlines()):
+        assert code == 1, (spec, said)
+        assert "Traceback" not in said, (spec, said)
+        assert said.strip(), "a refusal says why"
+    assert victim.show(unit, *names) == before
 
 
 # As left4me: swap a folder for a link into /etc and back, as fast as possible, until told to stop.

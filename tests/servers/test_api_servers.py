@@ -112,6 +112,7 @@ def test_a_server_is_shown_with_what_is_wanted_and_what_is_seen(server: Server, 
     assert shown.pop("created_at")
     assert shown == {
         "name": "alices-practice",
+        "limits": {"memory_mib": 4096, "cpu_percent": None, "tasks_max": 512, "open_files": 16_384},
         "owner": "alice",
         "game": "practice",
         "blueprint": "practice",

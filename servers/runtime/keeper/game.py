@@ -91,6 +91,18 @@ def _children() -> list[int]:
     return found
 
 
+def _limit(order: dict[str, Any]) -> None:
+    """Memory and CPU take a cgroup, which nobody gives us here."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limits = {resource.RLIMIT_NOFILE: order["limits"]["open_files"]}
+    if order["mode"] == "overlay":  # elsewhere the kernel would count all that this user runs on the machine
+        limits[resource.RLIMIT_NPROC] = order["limits"]["tasks_max"]
+    for what, wanted in limits.items():
+        most = resource.getrlimit(what)[1]
+        number = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        resource.setrlimit(what, (number, number))
+
+
 def _become(order: dict[str, Any], tree: str, output: int, report: int, keeper: int) -> None:
     """In the child: turn into the game, or report the error number and the path it is about, and end."""
     what = order["argv"][0]
@@ -101,7 +113,7 @@ def _become(order: dict[str, Any], tree: str, output: int, report: int, keeper: 
             os._exit(1)
         for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
             signal.signal(number, signal.SIG_DFL)  # an ignored signal would stay so
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(order)
         os.umask(0o022)
         os.dup2(output, 1)
         os.dup2(output, 2)
