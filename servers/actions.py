@@ -62,14 +62,16 @@ def new_server(request: HttpRequest) -> HttpResponse:
         return render(request, "servers/new.html", {"offered": offered})
     given = request.POST or request.GET
     blueprint = next((one for one in offered if one.slug == given.get("blueprint")), offered[0])
+    # Pressed before the settings of another choice had come: they are shown first.
+    is_other = bool(request.POST) and request.POST.get("settings-of", blueprint.slug) != blueprint.slug
     form = NewServerForm(
-        request.POST or None,
+        None if is_other else request.POST or None,
         blueprint=blueprint,
         offered=offered,
         usable=Layer.objects.usable_by(member(request)),
         game=games.get(blueprint.game),
         maps=stack.maps(blueprint),
-        initial={"name": request.GET.get("name", "")},
+        initial={"name": given.get("name", "")},
     )
     if form.is_valid():
         wanted = ("name", "blueprint", "settings", "follow", "slots")
@@ -80,8 +82,8 @@ def new_server(request: HttpRequest) -> HttpResponse:
         else:
             return _lead_on(request, made)
     template = "servers/_settings_fields.html" if is_htmx(request) else "servers/new.html"
-    context = {"form": form, "offered": offered, "blueprint": blueprint}
-    return render(request, template, context, status=422 if form.errors else 200)
+    context = {"form": form, "offered": offered, "blueprint": blueprint, "is_other": is_other}
+    return render(request, template, context, status=422 if form.errors or is_other else 200)
 
 
 def _lead_on(request: HttpRequest, made: Server) -> HttpResponse:

@@ -80,6 +80,20 @@ def test_picking_a_blueprint_brings_its_settings_and_keeps_the_name(member: Clie
     assert 'value="kept"' in whole
 
 
+def test_settings_of_one_blueprint_never_make_a_server_of_another(member: Client, blueprint: Blueprint) -> None:
+    Blueprint.objects.create(slug="arena", name="Arena", game="openarena", settings={"hostname": "From the blueprint"})
+    sent = new_server(blueprint="arena", name="quick") | {"settings-of": blueprint.slug}
+    answer = member.post("/new-server/", sent)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    assert "These are the settings of Arena." in page
+    assert 'value="From the blueprint"' in page
+    assert 'value="quick"' in page
+    assert not Server.objects.filter(name="quick").exists()
+    member.post("/new-server/", new_server(name="quick") | {"settings-of": blueprint.slug})
+    assert Server.objects.get(name="quick").blueprint == blueprint
+
+
 def test_blueprints_not_offered_or_without_a_game_cannot_be_picked(member: Client, blueprint: Blueprint) -> None:
     Blueprint.objects.create(slug="hidden", name="Hidden one", game="practice", is_offered=False)
     Blueprint.objects.create(slug="dead", name="Dead one", game="no-such-game")
