@@ -71,6 +71,29 @@ def test_the_game_sees_the_layers_in_their_order_and_the_doctor_proves_it(portal
     portal.power(NAME, "stop")
 
 
+def test_what_the_game_changed_of_a_layer_is_found_and_reverted(portal: Installed) -> None:
+    layer = make_layer(portal, "files", name="Bans", path="bans", text="nobody")
+    portal.api("POST", "/servers", name="banning", blueprint="practice")
+    portal.http.put("/api/v1/servers/banning/layers", json={"layers": [layer]}).raise_for_status()
+    portal.power("banning", "start")
+    merged = MERGED.replace(NAME, "banning")
+    portal.host.run("sh", "-c", f"printf ' but him' >> {merged}/bans", user="left4me-game")
+    portal.host.run("rm", f"{merged}/practice/__init__.py", user="left4me-game")
+    digest = portal.api("GET", f"/layers/{layer}")["digest"]
+    assert portal.host.sh(f"cat /var/lib/left4me/layers/{digest}/bans").stdout == "nobody", "layers never change"
+
+    portal.job(portal.api("POST", "/servers/banning/changes/look")["job"])
+    changes = {one["path"]: one["kind"] for one in portal.api("GET", "/servers/banning/changes")["items"]}
+    assert (changes["bans"].lower(), changes["practice/__init__.py"].lower()) == ("changed", "deleted")
+    assert "+nobody but him" in portal.api("GET", "/servers/banning/changes/diff?path=bans")["diff"]
+    assert portal.api("POST", "/servers/banning/changes/revert", paths=None) == {"job": None}, (
+        "it runs: at its next start"
+    )
+    portal.power("banning", "restart")
+    assert portal.host.sh(f"cat {merged}/bans; ls {merged}/practice/__init__.py").stdout.startswith("nobody/")
+    portal.power("banning", "stop")
+
+
 def test_a_layer_that_was_built_cannot_be_written_by_the_game(portal: Installed) -> None:
     built = portal.host.sh("find /var/lib/left4me/layers -mindepth 1 -maxdepth 1 -type d").stdout.split()
     assert built
