@@ -5,6 +5,7 @@ The portal, its definition of the game and gamedig are the real ones; Steam, its
 
 import platform
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -25,11 +26,14 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(platform.machine() != "x86
 OpenPage = Callable[..., Page]
 WAIT = 60_000  # milliseconds at most, for what starts a program
 NAME = "versus-night"
+DISK = 12 << 30  # bytes, as the game's definition says
 
 
 @pytest.fixture
 def site(portal: Stack, tmp_path: Path) -> Iterator[str]:
     """All of the portal's processes; the game is defined but not installed."""
+    if shutil.disk_usage(tmp_path).free < DISK:
+        pytest.skip("The portal does not install the game where less than 12 GiB are free.")
     offer_game(portal, tmp_path)
     seeds.ensure_node()
     seeds.seed_blueprints()
@@ -107,7 +111,9 @@ def agrees(page: Page) -> dict[str, object]:
     def same() -> dict[str, object] | None:
         seen = gamedig("l4d2", "127.0.0.1", port)
         shown = facts.inner_text()
-        told = [str(seen["map"]) in shown, f"{seen['numplayers']} / {seen['maxplayers']}" in shown]
+        if "error" in seen:
+            return None
+        told = [seen["map"] in shown, f"{seen['numplayers']} / {seen['maxplayers']}" in shown]
         names = sorted(player["name"] for player in seen["players"])
         return seen if all(told) and sorted(rows.all_inner_texts()) == names else None
 
@@ -178,8 +184,10 @@ def put_back(page: Page) -> None:
     tab(page, "Layers")
     page.get_by_role("link", name="What the server changed").click()
     button(page, re.compile("^Look")).click()
-    page.get_by_role("link", name="banned_user.cfg").click(timeout=WAIT)
-    expect(page.locator("main")).to_contain_text("The club")
+    expect(page.locator("#changes")).to_contain_text("The club, 27 bytes", timeout=WAIT)
+    expect(page.locator("#server-head .state")).to_have_text("Running")
+    page.get_by_role("link", name="banned_user.cfg").click()
+    expect(page.get_by_role("heading", name="left4dead2/cfg/banned_user.cfg")).to_be_visible()
     expect(page.locator(".diff .in")).to_have_text("+banid 0 STEAM_1:0:7717031")
     button(page, "Revert left4dead2/cfg/banned_user.cfg").click()
     expect(page.locator("#changes")).to_contain_text("1 of them is reverted at the next start.")
@@ -201,7 +209,7 @@ def test_a_members_versus_night(site: str, open_page: OpenPage, alice: User, tmp
     start(page)
     expect(page.locator("#server-side tbody tr")).to_have_count(5, timeout=WAIT)
     seen = agrees(page)
-    assert (seen["map"], seen["numplayers"]) == ("c1m1_hotel", 5)
+    assert (seen["name"], seen["map"], seen["numplayers"]) == ("left4me Left 4 Dead 2", "c1m1_hotel", 5)
     play(page)
     change_setting(page)
     put_back(page)
