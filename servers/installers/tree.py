@@ -23,6 +23,7 @@ def tidy(root: Path, log: Callable[[str], None]) -> None:
     thing dropped.
     """
     root = root.resolve()
+    root.chmod(0o755)  # by which runtime/sharing.py knows that nothing of it is shared with the games' group yet
     for path in _walk(root):
         kind = path.lstat().st_mode
         if stat.S_ISLNK(kind):

@@ -10,7 +10,7 @@ from typing import Any
 from servers.layers.writer import CHUNK
 
 # Bytes. Games write into small files where they stand (a list of bans, a plugin's database): those keep the write bit,
-# for the games' group too, so that the server gets a copy of its own then. Large ones are shared by hard links where
+# so that the server gets a copy of its own then (runtime/sharing.py). Large ones are shared by hard links where
 # overlayfs is forbidden.
 OPEN = 1 << 20
 
@@ -46,7 +46,7 @@ def seal(root: Path, *, check: Callable[[], None]) -> Content:
     for path in sorted(_files(root)):
         check()
         size, digest = _hash(root / path)
-        (root / path).chmod(0o664 if size <= OPEN else 0o444)
+        (root / path).chmod(0o644 if size <= OPEN else 0o444)
         name.update(f"{digest} {size} {path}\n".encode())
         files.append(File(path, size))
         total += size

@@ -111,7 +111,7 @@ def test_a_script_makes_a_layer_and_reaches_nothing_outside_its_folder(anywhere:
     layer = portal.api("GET", "/layers/attacker")
     assert (layer["kind"], layer["files"], layer["size"]) == ("script", 1, 4)
     made = f"{STATE}/layers/{layer['digest']}/practice/deep/motd"
-    assert portal.host.sh(f"stat -c '%U %a' {made}; cat {made}").stdout == "left4me 664\nfine"
+    assert portal.host.sh(f"stat -c '%U %a' {made}; cat {made}").stdout == "left4me 644\nfine"
     assert units(portal) == ""
     assert builds(portal) == ""
 

@@ -81,7 +81,7 @@ def test_a_game_may_write_into_small_files_by_way_of_its_mount_and_large_ones_ar
     for name, size in (("bans.cfg", 10), ("campaign.vpk", 2 << 20)):
         (tmp_path / name).write_bytes(bytes(size))
     seal(tmp_path, check=lambda: None)
-    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o664, 0o444]
+    assert [path.stat().st_mode & 0o777 for path in sorted(tmp_path.iterdir())] == [0o644, 0o444]
 
 
 def test_a_build_that_fails_names_the_file_and_leaves_nothing(portal, alice):

@@ -131,7 +131,7 @@ def test_what_a_script_leaves_is_a_build_like_any_other(portal: Stack, alice: Us
     assert [file.path for file in first.files.all()] == ["practice/motd"]
     path = stack.folder(first.digest) / "practice/motd"
     assert path.read_text() == "same"
-    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (os.geteuid(), 0o664)
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (os.geteuid(), 0o644)
     other = services.create_layer(
         by=alice, name="By hand", game="practice", kind="files", visibility="private",
         source={"files": {"practice/motd": "same"}},
