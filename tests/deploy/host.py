@@ -88,7 +88,7 @@ def cached_wheels(suite: str) -> Path:
 
 
 def die_with_parent() -> None:
-    """In the child: end when the test run ends, however it ends, and take the whole machine along."""
+    """In the child: end when the test run ends, however it ends. What that leaves of the machine the next run ends."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -106,12 +106,16 @@ def cgroups_below_ours(name: str) -> list[Path]:
 
 
 def clear_leftovers() -> None:
-    """Delete the roots of test runs that were killed; their machines ended with them."""
+    """End the machines of test runs that were killed, and delete their roots."""
     for owner in PLACE.glob(f"{PREFIX}*/owner"):
         if not Path("/proc", owner.read_text()).exists():
-            with contextlib.suppress(OSError):
-                remove_cgroups(cgroups_below_ours(owner.parent.name))
+            cgroups = cgroups_below_ours(owner.parent.name)
+            for cgroup in cgroups:
+                with contextlib.suppress(OSError):
+                    (cgroup / "cgroup.kill").write_text("1")  # of cgroup2 alone, which is enough
             shutil.rmtree(owner.parent, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_cgroups(cgroups)
 
 
 def remove_cgroups(cgroups: list[Path]) -> None:
