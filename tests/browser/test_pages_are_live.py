@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from jobs import streams
 from portal.models import User
@@ -61,6 +61,25 @@ def test_the_list_shows_a_server_that_starts_and_one_that_is_shared(
     expect(card.locator(".state")).to_have_text("Crashed")
 
 
+def test_a_card_that_came_late_is_as_true_as_one_that_was_there(
+    site: str, open_page: OpenPage, alice: User, bob: User, server: Server
+) -> None:
+    page = open_page(site, bob)
+    page.goto("/")
+    expect(page.get_by_role("heading", name="You have no server yet")).to_be_visible()
+
+    def late(route: Route) -> None:
+        answer = route.fetch()
+        if server.name in answer.text() and "Crashed" not in answer.text():
+            observing.record_unit(server=server, unit="crashed", detail="It ended by itself.", at=None)
+            page.wait_for_timeout(1000)  # until the page has heard of it, with nothing to show it on
+        route.fulfill(response=answer)
+
+    page.route("**/parts/servers/**", late)
+    services.share_server(by=alice, server=server, user=bob, rights=[Right.POWER])
+    expect(page.locator(".card .state")).to_have_text("Crashed")
+
+
 def test_moderators_see_everybodys_servers_come_and_go(
     site: str, open_page: OpenPage, alice: User, mod: User, blueprint: Blueprint
 ) -> None:
@@ -100,6 +119,7 @@ def test_the_address_is_copied(site: str, open_page: OpenPage, alice: User, serv
     for _ in range(3):
         page.get_by_role("button", name="Copy the address").click()
     expect(page.locator(".toast")).to_have_count(1)
+    page.goto("/")  # nothing of the clipboard's is still to come
     say = "text => document.body.dispatchEvent(new CustomEvent('toast', { detail: { text, kind: 'info' } }))"
     for number in range(4):
         page.evaluate(say, f"message {number}")

@@ -7,9 +7,12 @@ import { toast } from "./toast.js";
 const BANNER_AFTER_MS = 2500;
 let busy = new WeakSet(); // being fetched now
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
+const askedAt = new WeakMap(); // when an element was last fetched
+const heardAt = new Map(); // when a topic was last told of
 
+const topicsOf = (element) => element.dataset.topic.split(" ");
 const topicElements = (topic) =>
-  [...document.querySelectorAll("[data-topic]")].filter((el) => !topic || el.dataset.topic.split(" ").includes(topic));
+  [...document.querySelectorAll("[data-topic]")].filter((el) => !topic || topicsOf(el).includes(topic));
 
 const isTypedIn = (element) =>
   element.contains(document.activeElement) &&
@@ -22,10 +25,19 @@ function refresh(element) {
   }
   stale.delete(element);
   busy.add(element);
+  askedAt.set(element, performance.now());
   htmx.trigger(element, "refresh");
 }
 
-const refreshTopic = (topic) => topicElements(topic).forEach(refresh);
+function refreshTopic(topic) {
+  heardAt.set(topic, performance.now());
+  topicElements(topic).forEach(refresh);
+}
+// An element that came with another's answer may have changed while that was under way, when it was not there to hear.
+function refreshNewcomers(element) {
+  const heard = (newcomer) => topicsOf(newcomer).some((topic) => heardAt.get(topic) > askedAt.get(element));
+  [...element.querySelectorAll("[data-topic]")].filter(heard).forEach(refresh);
+}
 // An element is rendered with what lies within it: fetching the outermost ones is enough.
 const refreshAll = () => topicElements().filter((el) => !el.parentElement.closest("[data-topic]")).forEach(refresh);
 const refreshStale = () => topicElements().filter((element) => stale.has(element)).forEach(refresh);
@@ -68,6 +80,7 @@ function watchRequests() {
     const element = detail.elt;
     if (!element.matches?.("[data-topic]")) return;
     busy.delete(element);
+    refreshNewcomers(element);
     if (stale.has(element) && !isTypedIn(element)) refresh(element);
   });
   body.addEventListener("htmx:beforeSwap", ({ detail }) => {
