@@ -22,7 +22,7 @@ demo: .venv/run
 # own. (pytest ends with 5 when ARGS name none.)
 SIDE_BY_SIDE ?= 4
 test: .venv/dev
-	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) -m "not host" $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(SIDE_BY_SIDE) --dist worksteal -m "not host" $(ARGS) || [ $$? -eq 5 ]
 	$(BIN)/python -m pytest -n 2 -m host $(ARGS) || [ $$? -eq 5 ]
 
 check: .venv/dev
