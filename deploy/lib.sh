@@ -9,6 +9,7 @@ CONFIG=/etc/left4me
 ENVIRONMENT=$CONFIG/left4me.env
 BACKUPS=/var/backups/left4me
 UNITS=/etc/systemd/system
+POLKIT_RULE=/etc/polkit-1/rules.d/50-left4me.rules
 SOURCE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 PRODUCT=(manage.py portal servers jobs deploy requirements.txt pyproject.toml LICENSE)
 PORTAL_UNITS=(left4me-web.service left4me-worker.service left4me-agent.service)
@@ -85,7 +86,7 @@ install_units() {
     install -d /etc/sysusers.d /etc/tmpfiles.d /etc/polkit-1/rules.d
     install -m 644 "$from/etc/sysusers.conf" /etc/sysusers.d/left4me.conf
     install -m 644 "$from/etc/tmpfiles.conf" /etc/tmpfiles.d/left4me.conf
-    install -m 644 "$from/etc/polkit.rules" /etc/polkit-1/rules.d/50-left4me.rules
+    put_rule "$from/etc/polkit.rules"
     install -m 644 "$from/etc/journald@left4me.conf" /etc/systemd/journald@left4me.conf
     for unit in "$from"/units/*.{service,slice,target,timer}; do
         install -m 644 "$unit" "$UNITS/"
@@ -99,6 +100,14 @@ install_units() {
     systemd-sysusers /etc/sysusers.d/left4me.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/left4me.conf
     systemctl daemon-reload
+}
+
+# polkitd watches its folder, but a rule that is replaced twice within a second can leave it with none: so it is left
+# alone where it is the same, and polkitd is started anew where it is not.
+put_rule() {
+    cmp -s "$1" "$POLKIT_RULE" && return
+    install -m 644 "$1" "$POLKIT_RULE"
+    systemctl try-restart polkit.service
 }
 
 drop_in() {

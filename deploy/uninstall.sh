@@ -19,7 +19,7 @@ run systemctl disable --now --quiet left4me.target left4me-doctor.timer "${PORTA
 run systemctl stop 'left4me-server@*.service' 'left4me-overlay@*.service' 'left4me-build*@*.service' left4me-games.slice || true
 say "removing units, rules and programs"
 run rm -rf "$UNITS"/left4me* /etc/sysusers.d/left4me.conf /etc/tmpfiles.d/left4me.conf \
-    /etc/polkit-1/rules.d/50-left4me.rules /etc/systemd/journald@left4me.conf /usr/local/sbin/left4me
+    "$POLKIT_RULE" /etc/systemd/journald@left4me.conf /usr/local/sbin/left4me
 run systemctl daemon-reload
 if grep -q left4me /etc/caddy/Caddyfile 2>/dev/null; then
     say "Caddy no longer serves the portal"
