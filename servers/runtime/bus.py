@@ -38,7 +38,9 @@ class Refused(RuntimeFailure):
 
     def __init__(self, error: str, text: str) -> None:
         self.error = error
-        super().__init__(f"systemd refused: {(text or error).rstrip('.')}. Ask an admin to run the doctor on this machine.")
+        super().__init__(
+            f"systemd refused: {(text or error).rstrip('.')}. Ask an admin to run the doctor on this machine."
+        )
 
 
 class Bus:
