@@ -96,7 +96,7 @@ def hostile_specs() -> list[str]:
     specs += [json.dumps(GOOD | {"installation": f"good/{name}"}) for name in ("link", "roots", "absent", "..", "1/")]
     while len(specs) < 210:
         text = json.dumps(GOOD)
-        at = pick.randrange(2, text.index("memory_max"))  # `up` does not look at the limits
+        at = pick.randrange(2, text.index("memory_max"))  # the limits have a test of their own
         text = text[:at] + pick.choice(["\\u0000", "\x01", "'", "}", "]]"]) + text[at + 1 :]
         specs += [text] if text not in specs else []
     return list(dict.fromkeys(specs))
