@@ -105,9 +105,10 @@ install_units() {
 # polkitd watches its folder, but a rule that is replaced twice within a second can leave it with none: so it is left
 # alone where it is the same, and polkitd is started anew where it is not.
 put_rule() {
-    cmp -s "$1" "$POLKIT_RULE" && return
-    install -m 644 "$1" "$POLKIT_RULE"
-    systemctl try-restart polkit.service
+    if ! cmp -s "$1" "$POLKIT_RULE"; then
+        install -m 644 "$1" "$POLKIT_RULE"
+        systemctl try-restart polkit.service
+    fi
 }
 
 drop_in() {

@@ -30,6 +30,7 @@ say "backing up the database to $BACKUP"
 run install -d -m 700 "$BACKUPS"
 [[ $DRY_RUN ]] || (umask 077 && runuser -u left4me -- pg_dump -Fc "$(setting DATABASE_URL)" >"$BACKUP")
 
+# Runs as a trap: a bare `return` in what it calls would return the failure that brought it here (bash(1), return).
 go_back() {
     [[ $BASH_SUBSHELL -eq 0 ]] || exit 1
     trap - ERR

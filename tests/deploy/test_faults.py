@@ -89,8 +89,7 @@ def test_a_killed_game_is_started_again(undisturbed: Installed) -> None:
 def test_the_mount_of_one_server_restarted_takes_its_game_along_and_it_comes_back(undisturbed: Installed) -> None:
     portal = undisturbed
     portal.host.sh("systemctl stop left4me-overlay@target")
-    state = portal.host.show("left4me-server@target", "ActiveState", "Result", "ExecMainStatus")
-    assert state["ActiveState"] == "inactive", (state, portal.host.journal("left4me-server@target", lines=20))
+    assert portal.host.show("left4me-server@target", "ActiveState")["ActiveState"] in ("inactive", "failed")
     assert portal.mounted() == {"bystander"}
     wait_for(lambda: portal.main_pid("target"), seconds=30, what="the agent bringing the server back")
     portal.shows("target", "running", seconds=SOON)
