@@ -87,8 +87,8 @@ def test_a_killed_game_is_started_again(undisturbed: Installed) -> None:
 
 
 def test_the_mount_of_one_server_restarted_takes_its_game_along_and_it_comes_back(undisturbed: Installed) -> None:
-    """By the agent; by its member where systemd saw the end as a crash, as it does of some games in a namespace of
-    processes that were started a moment ago."""
+    """By the agent; by its member where systemd saw a crash in the end, as it now and then does of a game that was
+    started a moment ago."""
     portal = undisturbed
     portal.host.sh("systemctl stop left4me-overlay@target")
     state = portal.host.show("left4me-server@target", "ActiveState")["ActiveState"]
