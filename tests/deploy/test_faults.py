@@ -100,7 +100,7 @@ def test_the_mount_of_one_server_restarted_takes_its_game_along_and_it_comes_bac
 def test_a_game_that_was_started_a_moment_ago_is_stopped_by_its_own_signal(undisturbed: Installed) -> None:
     portal, unit = undisturbed, "left4me-server@target"
     for _ in range(8):  # systemd 257 killed about every second one
-        portal.host.sh(f"systemctl restart {unit}; systemctl stop {unit}")
+        portal.host.sh(f"systemctl reset-failed {unit}; systemctl restart {unit}; systemctl stop {unit}")
         assert portal.host.show(unit, "Result")["Result"] == "success"
     portal.power("target", "start")
 
