@@ -10,7 +10,18 @@ from django.utils import timezone
 from jobs import streams
 from jobs.models import Job, Stream
 from portal.models import User
-from servers.models import Blueprint, Membership, Node, Right, Server, ServerPort
+from servers import services
+from servers.models import (
+    Blueprint,
+    Layer,
+    LayerBuild,
+    LayerFile,
+    Membership,
+    Node,
+    Right,
+    Server,
+    ServerPort,
+)  # fmt: skip
 
 PASSWORD = "correct horse battery"
 CAMPAIGNS = ["c1m2_streets", "c2m4_barns", "c5m1_waterfront", "c8m3_sewers", "c11m1_greenhouse"]
@@ -86,3 +97,16 @@ def furnish(alice: User, bob: User) -> Server:
     shared = make_server(bob, "a-name-as-long-as-a-name-may-be0", 27020, query=_seen(12, 32, "c1m2_streets"), **run)
     Membership.objects.create(server=shared, user=alice, rights=[Right.VIEW, Right.POWER])
     return main
+
+
+def make_stack(owner: User) -> Server:
+    """The server "layered", with layers One, Two and Three, of which the first two supply one file."""
+    blueprint = Blueprint.objects.create(slug="layered", name="Layered", game="left4dead2")
+    server = services.create_server(by=owner, name="layered", blueprint=blueprint)
+    for number, name in enumerate(("One", "Two", "Three")):
+        layer = Layer.objects.create(slug=name.lower(), name=name, game="left4dead2", kind="files", owner=owner)
+        layer.build = LayerBuild.objects.create(layer=layer, digest=f"{number:064d}", size_bytes=1, file_count=1)
+        layer.save()
+        LayerFile.objects.create(build=layer.build, path=f"left4dead2/cfg/{number // 2}.cfg", size_bytes=1)
+        services.add_to_stack(by=owner, holder=server, layer=layer)
+    return server

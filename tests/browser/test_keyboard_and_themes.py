@@ -9,7 +9,7 @@ from portal.models import User
 from servers.models import Server
 from servers.seeds import seed_blueprints
 from tests.browser.conftest import serious_problems
-from tests.browser.scene import furnish, make_job
+from tests.browser.scene import furnish, make_job, make_stack
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
@@ -21,8 +21,12 @@ MEMBERS = [
     "/", "/new-server/", "/servers/friday-coop/", "/servers/friday-coop/settings/", "/servers/friday-coop/people/",
     "/servers/friday-coop/history/", "/servers/friday-coop/delete/", "/servers/broken-mutation/",
     "/servers/openarena-ffa/", "/servers/practice/", "/accounts/tokens/", "/accounts/password/", "/accounts/logout/",
-    "/servers/not-there/",
+    "/servers/not-there/", "/servers/friday-coop/players/", "/servers/friday-coop/activity/",
+    "/layers/", "/new-layer/", "/layers/one/", "/servers/layered/layers/", "/servers/layered/files/",
+    "/servers/layered/own-files/", "/servers/layered/own-files/file/", "/servers/layered/changes/",
+    "/servers/layered/settings/files/",
 ]  # fmt: skip
+MODERATORS = ["/installations/", "/blueprints/layered/layers/"]
 
 
 def test_a_server_is_started_and_stopped_by_keyboard_alone(
@@ -79,13 +83,14 @@ def test_a_chosen_theme_is_remembered(site: str, open_page: OpenPage, alice: Use
 
 
 def test_no_page_has_a_serious_barrier_or_scrolls_sideways(
-    site: str, open_page: OpenPage, alice: User, bob: User
+    site: str, open_page: OpenPage, alice: User, bob: User, mod: User
 ) -> None:
     seed_blueprints()
     main = furnish(alice, bob)
+    make_stack(alice)
     job = make_job(main, "Stop", "failed", minutes=1, by=alice, error="The game did not stop within 15 s. Try again.")
     found = {}
-    for user, paths in ((None, PUBLIC), (alice, [*MEMBERS, f"/jobs/{job.pk}/"])):
+    for user, paths in ((None, PUBLIC), (alice, [*MEMBERS, f"/jobs/{job.pk}/"]), (mod, MODERATORS)):
         page = open_page(site, user)
         for path in paths:
             page.goto(path)

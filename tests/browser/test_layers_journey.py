@@ -8,9 +8,9 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from portal.models import User
-from servers import services
-from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server, Upload
+from servers.models import Layer, Server, Upload
 from tests.browser.conftest import serious_problems
+from tests.browser.scene import make_stack
 from tests.servers.addons import campaign
 from tests.stack import Stack
 
@@ -19,17 +19,8 @@ OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def coop(transactional_db: None, alice: User) -> Server:
-    """Alice's Left 4 Dead 2 server with three layers, of which two supply one file."""
-    blueprint = Blueprint.objects.create(slug="coop", name="Co-op", game="left4dead2")
-    server = services.create_server(by=alice, name="coop", blueprint=blueprint)
-    for number, name in enumerate(("One", "Two", "Three")):
-        layer = Layer.objects.create(slug=name.lower(), name=name, game="left4dead2", kind="files", owner=alice)
-        layer.build = LayerBuild.objects.create(layer=layer, digest=f"{number:064d}", size_bytes=1, file_count=1)
-        layer.save()
-        LayerFile.objects.create(build=layer.build, path=f"left4dead2/cfg/{number // 2}.cfg", size_bytes=1)
-        services.add_to_stack(by=alice, holder=server, layer=layer)
-    return server
+def layered(transactional_db: None, alice: User) -> Server:
+    return make_stack(alice)
 
 
 def order(page: Page) -> list[str]:
@@ -66,10 +57,10 @@ def test_an_add_on_is_uploaded_over_a_lost_connection_and_becomes_a_layer(
 
 
 def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(
-    site: str, coop: Server, open_page: OpenPage, alice: User
+    site: str, layered: Server, open_page: OpenPage, alice: User
 ) -> None:
     page = open_page(site, alice)
-    page.goto("/servers/coop/layers/")
+    page.goto("/servers/layered/layers/")
     assert order(page) == ["Three", "Two", "One"]
     expect(page.locator("#stack")).to_contain_text("2 supply it: Two, One. The upper one wins.")
     page.locator(f"#up-{Layer.objects.get(name='One').pk}").focus()
@@ -86,10 +77,10 @@ def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_pages_of_layers_are_open_to_everybody(
-    site: str, coop: Server, open_page: OpenPage, alice: User, scheme: str, width: int
+    site: str, layered: Server, open_page: OpenPage, alice: User, scheme: str, width: int
 ) -> None:
     page = open_page(site, alice, color_scheme=scheme, viewport={"width": width, "height": 800})
-    pages = ["/layers/", "/layers/one/", "/layers/one/file/", "/servers/coop/layers/"]
+    pages = ["/layers/", "/layers/one/", "/layers/one/file/", "/servers/layered/layers/"]
     for path in [*pages, *(f"/new-layer/?kind={kind}" for kind in ("archive", "workshop", "files"))]:
         page.goto(path)
         assert serious_problems(page) == [], path

@@ -1,5 +1,6 @@
 """Nothing on a page needs a reload to be true: each test changes something elsewhere and watches the page."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +81,23 @@ def test_a_card_that_came_late_is_as_true_as_one_that_was_there(
     expect(page.locator(".card .state")).to_have_text("Crashed")
 
 
+def test_a_change_is_fetched_once_and_again_only_if_more_was_told_meanwhile(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto("/")
+    asked: list[str] = []
+    page.on("request", lambda request: "/parts/" in request.url and asked.append(request.url.removeprefix(site)))
+    page.wait_for_timeout(1500)  # the whole list is fetched once the connection is there
+    assert len(asked) <= 1
+    asked.clear()
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    expect(page.locator(".card .state")).to_have_text("Running")
+    page.wait_for_timeout(1500)
+    assert set(asked) == {f"/servers/{server.name}/parts/card/"}
+    assert len(asked) <= 2
+
+
 def test_moderators_see_everybodys_servers_come_and_go(
     site: str, open_page: OpenPage, alice: User, mod: User, blueprint: Blueprint
 ) -> None:
@@ -130,6 +148,7 @@ def test_the_link_of_an_invitation_is_copied(site: str, open_page: OpenPage, mod
     page = open_page(site, mod, permissions=["clipboard-read", "clipboard-write"])
     page.goto("/admin/portal/invitation/add/")
     page.get_by_role("button", name="Make an invitation").click()
+    page.wait_for_load_state()  # the button is there before its script
     page.get_by_role("button", name="Copy", exact=True).click()
     expect(page.locator("#toasts")).to_contain_text("It is copied.")
     assert "/invitations/" in page.evaluate("navigator.clipboard.readText()")
@@ -229,3 +248,22 @@ def test_what_is_being_typed_survives_a_refresh(site: str, open_page: OpenPage, 
     expect(page.locator(".server-head .state")).to_have_text("Running")
     assert field.input_value() == "half a na"
     assert page.evaluate("document.activeElement.id") == field.get_attribute("id")
+
+
+def test_a_form_that_was_begun_keeps_its_choices_until_it_is_sent(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    page.get_by_label("What", exact=True).select_option("stop")
+    page.get_by_label("When").select_option(label="in 5 minutes, announced")
+    page.evaluate("document.activeElement.blur()")
+    answer = {"ok": True, "map": "c1m1_hotel", "name": "x", "players": 3, "max_players": 8, "bots": 0, "list": []}
+    observing.record_query(server=server, query=answer, publish=True)
+    expect(page.locator("#server-side")).to_contain_text("3 / 8")
+    page.get_by_role("button", name="Wait for it").click()
+    waiting = page.get_by_role("region", name="Waiting")
+    expect(waiting).to_contain_text(re.compile(r"Stop\s+at .*, announced in chat"))
+    waiting.get_by_role("button", name="Call it off").click()
+    expect(page.get_by_label("What", exact=True)).to_have_value("restart")

@@ -1,5 +1,6 @@
-// Keeps the page true. An element with data-topic is fetched again, by its own hx-get, when that topic changes,
-// and all of them are when the connection had been lost. The swap is a morph: focus, selection and scroll stay.
+// Keeps the page true. An element with data-topic is fetched again, from its data-part, when that topic changes, and all
+// of them are when the connection had been lost. The swap is a morph: focus, selection and scroll stay, and so
+// does a form that someone has begun to fill in.
 
 import { connect } from "./socket.js";
 import { toast } from "./toast.js";
@@ -9,6 +10,7 @@ let busy = new WeakSet(); // being fetched now
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
 const askedAt = new WeakMap(); // when an element was last fetched
 const heardAt = new Map(); // when a topic was last told of
+const begun = new WeakSet(); // forms that were changed and not yet sent
 
 const topicsOf = (element) => element.dataset.topic.split(" ");
 const topicElements = (topic) =>
@@ -18,7 +20,7 @@ const isTypedIn = (element) =>
   element.contains(document.activeElement) &&
   document.activeElement.matches("input:not([type=checkbox], [type=radio]), textarea, select");
 
-function refresh(element) {
+async function refresh(element) {
   if (busy.has(element) || document.visibilityState === "hidden" || isTypedIn(element)) {
     stale.add(element);
     return;
@@ -26,7 +28,15 @@ function refresh(element) {
   stale.delete(element);
   busy.add(element);
   askedAt.set(element, performance.now());
-  htmx.trigger(element, "refresh");
+  try {
+    // Not by an event and hx-trigger: events bubble to the element around it, and reach none that was swapped in just now.
+    await htmx.ajax("GET", element.dataset.part, { source: element });
+  } catch {
+    // The portal was not reached: the banner says so, and all are fetched again once it is.
+  }
+  busy.delete(element);
+  refreshNewcomers(element);
+  if (stale.has(element) && !isTypedIn(element)) refresh(element);
 }
 
 function refreshTopic(topic) {
@@ -41,6 +51,17 @@ function refreshNewcomers(element) {
 // An element is rendered with what lies within it: fetching the outermost ones is enough.
 const refreshAll = () => topicElements().filter((el) => !el.parentElement.closest("[data-topic]")).forEach(refresh);
 const refreshStale = () => topicElements().filter((element) => stale.has(element)).forEach(refresh);
+
+// Else a choice made in one field would fall back to its default when the page changed before the button was pressed.
+function keepBegunForms() {
+  const note = ({ target }) => target.form && begun.add(target.form);
+  document.addEventListener("input", note);
+  document.addEventListener("change", note);
+  document.addEventListener("reset", ({ target }) => begun.delete(target));
+  document.body.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && begun.delete(detail.elt));
+  Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) =>
+    !(begun.has(old) && old.getAttribute("action") === fresh.getAttribute?.("action"));
+}
 
 function follow() {
   let banner;
@@ -76,13 +97,6 @@ function follow() {
 
 function watchRequests() {
   const body = document.body;
-  body.addEventListener("htmx:afterRequest", ({ detail }) => {
-    const element = detail.elt;
-    if (!element.matches?.("[data-topic]")) return;
-    busy.delete(element);
-    refreshNewcomers(element);
-    if (stale.has(element) && !isTypedIn(element)) refresh(element);
-  });
   body.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.elt.matches?.("[data-topic]") && detail.target === detail.elt && isTypedIn(detail.elt)) {
       detail.shouldSwap = false;
@@ -117,5 +131,7 @@ function gone(element, status) {
 
 export function start() {
   watchRequests();
-  if (document.querySelector("[data-topic]")) follow();
+  if (!document.querySelector("[data-topic]")) return;
+  keepBegunForms();
+  follow();
 }
