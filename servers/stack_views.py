@@ -62,16 +62,6 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
     names = {layer.build_id: layer.name for layer in layers}
     analysis = stack.analyse(builds) if builds else None
     game = games.all_games().get(holder.game)
-    is_listed = bool(game and game.addon_list)
-    conflicts = [
-        {
-            "path": conflict.path,
-            "sources": [(names[build], addon) for build, addon in conflict.sources],
-            "in_addons": any(addon for _, addon in conflict.sources),
-            "in_order": is_listed and all(addon for _, addon in conflict.sources),
-        }
-        for conflict in (analysis.conflicts if analysis else ())
-    ]
     known, in_slots = {layer.pk for layer in layers}, {entry.layer_id for entry in entries if entry.slot}
     usable = list(Layer.objects.usable_by(member(request)).filter(game=holder.game))
     context = {
@@ -82,12 +72,25 @@ def stack_context(request: HttpRequest, holder: Server | Blueprint) -> dict[str,
         "fillable": [layer for layer in usable if layer.pk not in in_slots],
         "count": len(layers),
         "analysis": analysis,
-        "conflicts": conflicts,
+        "conflicts": _conflicts(analysis, names, is_listed=bool(game and game.addon_list)) if analysis else [],
         "takes_addons": bool(game and game.addons),
         "urls": {verb: url(holder, verb) for verb in ("add", "part", "show", "slots", "fill", "drop")},
         "topic": topic(holder),
     }
     return context | (head_context(request, holder) | {"tab": "layers"} if isinstance(holder, Server) else {})
+
+
+def _conflicts(analysis: stack.Analysis, names: dict[int | None, str], *, is_listed: bool) -> list[dict[str, Any]]:
+    """For display. `names`: of the layers, by build; `is_listed`: whether a start tells the game the add-ons' order."""
+    return [
+        {
+            "path": conflict.path,
+            "sources": [(names[build], addon) for build, addon in conflict.sources],
+            "in_addons": any(addon for _, addon in conflict.sources),
+            "in_order": is_listed and all(addon for _, addon in conflict.sources),
+        }
+        for conflict in analysis.conflicts
+    ]
 
 
 @require_POST

@@ -49,34 +49,24 @@ def examine() -> Iterator[Check]:
     if not is_root():
         yield Check("mounts", State.WARN, "not examined: run this as root (sudo left4me doctor).")
         return
-    units = Bus().units("left4me-server@*.service", "left4me-overlay@*.service")
-    games = {name: unit for name, unit in units.items() if name.startswith("left4me-server@")}
+    bus = Bus()
+    units = bus.units("left4me-server@*.service", "left4me-overlay@*.service")
     host = read_mounts(1)
     yield _propagation(host)
-    yield _leftovers(
-        host,
-        {
-            name.partition("@")[2].removesuffix(".service")
-            for name, unit in units.items()
-            if unit.active not in ("inactive", "failed")
-        },
-    )
-    running = sorted(name for name, unit in games.items() if unit.active == "active")
+    yield _leftovers(host, {_server(name) for name, unit in units.items() if unit.active not in ("inactive", "failed")})
     with as_portal():
-        known = {
-            server.name: server
-            for server in Server.objects.present()
-            .filter(node__slug=settings.NODE)
-            .select_related("installation", "blueprint")
-        }
-    bus = Bus()
-    for unit in running:
-        name = unit.partition("@")[2].removesuffix(".service")
+        here = Server.objects.present().filter(node__slug=settings.NODE).select_related("installation", "blueprint")
+        known = {server.name: server for server in here}
+    for unit in sorted(name for name in units if name.startswith("left4me-server@") and units[name].active == "active"):
+        name, properties = _server(unit), bus.properties(units[unit])
         daemon = bus.load(f"left4me-overlay@{name}.service")["MainPID"]
-        properties = bus.properties(games[unit])
         yield _game(name, known.get(name), properties["MainPID"], daemon)
         if server := known.get(name):
             yield limits.check(server, properties)
+
+
+def _server(unit: str) -> str:
+    return unit.partition("@")[2].removesuffix(".service")
 
 
 def _propagation(host: list[Mount]) -> Check:

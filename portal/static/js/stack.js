@@ -21,7 +21,7 @@ function drop() {
   entry.draggable = false;
   const to = [...entry.parentElement.children].indexOf(entry);
   if (to === Number(entry.dataset.from)) return;
-  const csrf = entry.querySelector("[name=csrfmiddlewaretoken]").value;
+  const csrf = document.querySelector("#order [name=csrfmiddlewaretoken]").value;
   htmx.ajax("POST", entry.dataset.move, { values: { to, csrfmiddlewaretoken: csrf }, swap: "none", source: entry });
 }
 
