@@ -66,7 +66,7 @@ def test_a_player_is_kicked_the_map_changed_and_all_agree(
         expect(page.locator("[data-log-view]")).to_contain_text(line)
     page.get_by_label("What", exact=True).select_option("stop")
     page.get_by_label("When").select_option(label="in 5 minutes, announced")
-    button(page, "Wait for it").click()
+    button(page, "Schedule").click()
     expect(page.locator("[data-log-view]")).to_contain_text("Console: The server stops in 5 minutes.")
     button(page, "Call it off").click()
     expect(page.locator("[data-log-view]")).to_contain_text("Console: Called off: the server goes on.")

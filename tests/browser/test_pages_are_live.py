@@ -262,7 +262,7 @@ def test_a_form_that_was_begun_keeps_its_choices_until_it_is_sent(
     answer = {"ok": True, "map": "c1m1_hotel", "name": "x", "players": 3, "max_players": 8, "bots": 0, "list": []}
     observing.record_query(server=server, query=answer, publish=True)
     expect(page.locator("#server-side")).to_contain_text("3 / 8")
-    page.get_by_role("button", name="Wait for it").click()
+    page.get_by_role("button", name="Schedule").click()
     waiting = page.get_by_role("region", name="Waiting")
     expect(waiting).to_contain_text(re.compile(r"Stop\s+at .*, announced in chat"))
     waiting.get_by_role("button", name="Call it off").click()
