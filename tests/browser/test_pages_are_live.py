@@ -267,3 +267,14 @@ def test_a_form_that_was_begun_keeps_its_choices_until_it_is_sent(
     expect(waiting).to_contain_text(re.compile(r"Stop\s+at .*, announced in chat"))
     waiting.get_by_role("button", name="Call it off").click()
     expect(page.get_by_label("What", exact=True)).to_have_value("restart")
+
+
+def test_the_players_page_is_whole_once_the_server_runs(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/players/")
+    expect(page.locator("#players-tab")).to_contain_text("This page shows its players while it runs.")
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    expect(page.get_by_role("heading", name="On the server now")).to_be_visible()
+    expect(page.get_by_role("button", name="Send the message")).to_be_visible()
