@@ -8,7 +8,6 @@ import { toast } from "./toast.js";
 const BANNER_AFTER_MS = 2500;
 let busy = new WeakSet(); // being fetched now
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
-const askedAt = new WeakMap(); // when an element was last fetched
 const heardAt = new Map(); // when a topic was last told of
 const begun = new WeakSet(); // forms that were changed and not yet sent
 
@@ -27,7 +26,7 @@ async function refresh(element) {
   }
   stale.delete(element);
   busy.add(element);
-  askedAt.set(element, performance.now());
+  const asked = performance.now();
   try {
     // Not by an event and hx-trigger: events bubble to the element around it, and reach none that was swapped in just now.
     await htmx.ajax("GET", element.dataset.part, { source: element });
@@ -35,18 +34,19 @@ async function refresh(element) {
     // The portal was not reached: the banner says so, and all are fetched again once it is.
   }
   busy.delete(element);
-  refreshNewcomers(element);
-  if (stale.has(element) && !isTypedIn(element)) refresh(element);
+  const shown = element.isConnected ? element : document.getElementById(element.id); // some are replaced, not morphed
+  if (shown) refreshMissed(shown, asked);
+}
+
+// What changed while the answer was under way, or came with it and so was not there to hear of a change.
+function refreshMissed(shown, asked) {
+  const missed = (element) => stale.has(element) || topicsOf(element).some((topic) => heardAt.get(topic) > asked);
+  [shown, ...shown.querySelectorAll("[data-topic]")].filter((el) => el.dataset.topic && missed(el)).forEach(refresh);
 }
 
 function refreshTopic(topic) {
   heardAt.set(topic, performance.now());
   topicElements(topic).forEach(refresh);
-}
-// An element that came with another's answer may have changed while that was under way, when it was not there to hear.
-function refreshNewcomers(element) {
-  const heard = (newcomer) => topicsOf(newcomer).some((topic) => heardAt.get(topic) > askedAt.get(element));
-  [...element.querySelectorAll("[data-topic]")].filter(heard).forEach(refresh);
 }
 // An element is rendered with what lies within it: fetching the outermost ones is enough.
 const refreshAll = () => topicElements().filter((el) => !el.parentElement.closest("[data-topic]")).forEach(refresh);
