@@ -11,17 +11,7 @@ from jobs import streams
 from jobs.models import Job, Stream
 from portal.models import User
 from servers import services
-from servers.models import (
-    Blueprint,
-    Layer,
-    LayerBuild,
-    LayerFile,
-    Membership,
-    Node,
-    Right,
-    Server,
-    ServerPort,
-)  # fmt: skip
+from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Membership, Node, Right, Server, ServerPort
 
 PASSWORD = "correct horse battery"
 CAMPAIGNS = ["c1m2_streets", "c2m4_barns", "c5m1_waterfront", "c8m3_sewers", "c11m1_greenhouse"]

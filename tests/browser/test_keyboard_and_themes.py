@@ -93,7 +93,9 @@ def test_no_page_has_a_serious_barrier_or_scrolls_sideways(
     for user, paths in ((None, PUBLIC), (alice, [*MEMBERS, f"/jobs/{job.pk}/"]), (mod, MODERATORS)):
         page = open_page(site, user)
         for path in paths:
-            page.goto(path)
+            answer = page.goto(path)
+            assert answer
+            assert answer.ok or "/not-" in path, f"{path}: {answer.status}"
             page.wait_for_load_state("networkidle")
             for scheme, width in SCREENS:
                 page.emulate_media(color_scheme=scheme)

@@ -64,7 +64,7 @@ def make_layers(page: Page, archive: Path) -> None:
     page.get_by_label("Items and collections").fill(f"{link}3155010001\n3155010002")
     button(page, "Make layer").click()
     expect(page.locator(".server-head .state")).to_have_text("Ready", timeout=WAIT)
-    expect(page.locator("main")).to_contain_text("dl_m1_station")
+    expect(page.get_by_role("region", name="Campaigns")).to_contain_text("dl_m1_station")
     page.goto("/new-layer/?kind=archive&game=left4dead2")
     page.set_input_files("#upload-file", archive)
     expect(page.locator("#upload-status")).to_have_text("The club.zip is here.")
