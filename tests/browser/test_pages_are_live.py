@@ -128,6 +128,24 @@ def test_picking_a_blueprint_brings_its_settings_and_names_are_judged_as_they_ar
     expect(page.locator("#toasts")).to_contain_text("is ready")
 
 
+def test_settings_of_a_blueprint_picked_over_a_slow_line_can_be_filled_in_once_they_are_there(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    Blueprint.objects.create(slug="arena", name="The arena", game="openarena")
+    page = open_page(site, alice)
+    page.goto("/new-server/")
+    before = page.locator("[name=settings-of]").get_attribute("value")
+    line = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
+    page.get_by_role("radio", name="The arena").check()
+    assert page.locator("[name=settings-of]").get_attribute("value") == before != "arena"  # the answer is under way
+    page.locator("summary", has_text="More settings").click()  # at the earliest once they are those of the choice
+    page.get_by_label("Bots", exact=True).fill("3")
+    expect(page.locator("[name=settings-of]")).to_have_value("arena")
+    expect(page.get_by_label("Bots", exact=True)).to_have_value("3")
+
+
 def test_the_address_is_copied(site: str, open_page: OpenPage, alice: User, server: Server) -> None:
     page = open_page(site, alice, permissions=["clipboard-read", "clipboard-write"])
     page.goto("/")

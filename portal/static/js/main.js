@@ -5,6 +5,7 @@ import { start as editors } from "./editor/editor.js";
 import { start as live } from "./live.js";
 import { start as logs } from "./log/viewer.js";
 import { start as menus } from "./menu.js";
+import { start as pending } from "./pending.js";
 import { start as rcon } from "./rcon.js";
 import { start as stacks } from "./stack.js";
 import { start as strips } from "./strips.js";
@@ -12,4 +13,4 @@ import { start as times } from "./time.js";
 import { start as toasts } from "./toast.js";
 import { start as uploads } from "./upload.js";
 
-for (const start of [toasts, times, strips, menus, copy, rcon, live, logs, stacks, uploads, editors]) start();
+for (const start of [toasts, times, strips, menus, copy, pending, rcon, live, logs, stacks, uploads, editors]) start();
