@@ -84,6 +84,13 @@ def sign_in(context: BrowserContext, url: str, user: User) -> None:
     context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
 
 
+def slow_line(page: Page) -> None:
+    """From now on every answer takes a second longer."""
+    line = page.context.new_cdp_session(page)
+    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
+    line.send("Network.emulateNetworkConditions", slow)
+
+
 def serious_problems(page: Page) -> list[str]:
     """What axe-core finds on the page that keeps somebody from using it, each with where."""
     if not page.evaluate("() => 'axe' in window"):

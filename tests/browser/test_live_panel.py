@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from portal.models import User
 from servers import services
 from servers.models import Blueprint, Sample, Server
-from tests.browser.conftest import serious_problems
+from tests.browser.conftest import serious_problems, slow_line
 from tests.gamedig import gamedig
 from tests.servers.living import sees, settled
 from tests.stack import Stack, wait_for
@@ -71,6 +71,28 @@ def test_a_player_is_kicked_the_map_changed_and_all_agree(
     button(page, "Call it off").click()
     expect(page.locator("[data-log-view]")).to_contain_text("Console: Called off: the server goes on.")
     expect(page.get_by_role("heading", name="Stop or restart later")).to_be_visible()
+
+
+def test_the_command_line_remembers_what_was_sent_and_keeps_what_is_typed_before_the_answer(
+    portal: Stack, live: Server, alice: User, open_page: OpenPage
+) -> None:
+    page = open_page(portal.start_web(), alice)
+    page.goto(f"/servers/{live.name}/")
+    line = page.get_by_label("Console command")
+    line.fill("status")
+    slow_line(page)
+    button(page, "Send").click()
+    line.fill("echo next")
+    expect(page.locator("#rcon-answer")).to_contain_text("hostname")
+    expect(line).to_have_value("echo next")
+    for key, text in (("ArrowUp", "status"), ("ArrowUp", "status"), ("ArrowDown", "echo next")):
+        line.press(key)
+        expect(line).to_have_value(text)
+    button(page, "Send").click()
+    expect(line).to_have_value("")
+    for text in ("echo next", "status"):
+        line.press("ArrowUp")
+        expect(line).to_have_value(text)
 
 
 def test_a_setting_is_changed_followed_and_reaches_the_game_by_a_restart(

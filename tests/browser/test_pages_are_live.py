@@ -11,6 +11,7 @@ from portal.models import User
 from servers import services
 from servers.models import Blueprint, Right, Server
 from servers.services import observing
+from tests.browser.conftest import slow_line
 from tests.conftest import PASSWORD
 from tests.stack import Stack
 
@@ -135,9 +136,7 @@ def test_settings_of_a_blueprint_picked_over_a_slow_line_can_be_filled_in_once_t
     page = open_page(site, alice)
     page.goto("/new-server/")
     before = page.locator("[name=settings-of]").get_attribute("value")
-    line = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
-    line.send("Network.emulateNetworkConditions", slow)
+    slow_line(page)
     page.get_by_role("radio", name="The arena").check()
     assert page.locator("[name=settings-of]").get_attribute("value") == before != "arena"  # the answer is under way
     page.locator("summary", has_text="More settings").click()  # at the earliest once they are those of the choice

@@ -47,8 +47,9 @@ function attach(box) {
     if (detail.elt !== form) return;
     back = 0;
     if (!detail.successful) return;
-    history.add(input.value.trim());
-    input.value = "";
+    const sent = detail.requestConfig.formData.get("command");
+    history.add(sent.trim());
+    if (input.value === sent) input.value = ""; // else the next one was begun while the answer was under way
   });
   form.addEventListener("submit", (event) => {
     if (input.value.trim()) return;
