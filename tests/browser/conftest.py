@@ -72,6 +72,8 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 
     yield make
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="wait")  # else one that is still answered fails the next test
         context.close()
     assert errors == []
 
