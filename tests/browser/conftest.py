@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from portal.models import User
 from tests.jobs.conftest import web
@@ -73,7 +73,7 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     yield make
     for context in contexts:
         for page in context.pages:
-            page.unroute_all(behavior="wait")  # else one that is still answered fails the next test
+            page.unroute_all(behavior="ignoreErrors")  # else one still answering fails the next test
         context.close()
     assert errors == []
 
@@ -86,11 +86,11 @@ def sign_in(context: BrowserContext, url: str, user: User) -> None:
     context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])
 
 
-def slow_line(page: Page) -> None:
-    """From now on every answer takes a second longer."""
-    line = page.context.new_cdp_session(page)
-    slow = {"offline": False, "latency": 1000, "downloadThroughput": -1, "uploadThroughput": -1}
-    line.send("Network.emulateNetworkConditions", slow)
+def hold(page: Page, pattern: str) -> Callable[[], None]:
+    """Keep the next request to `pattern` waiting until what this gives is called: a line as slow as the test needs."""
+    held: list[Route] = []
+    page.route(pattern, lambda route: held.append(route), times=1)
+    return lambda: held.pop().continue_()
 
 
 def serious_problems(page: Page) -> list[str]:

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from portal.models import User
 from servers import services
 from servers.models import Blueprint, Sample, Server
-from tests.browser.conftest import serious_problems, slow_line
+from tests.browser.conftest import hold, serious_problems
 from tests.gamedig import gamedig
 from tests.servers.living import sees, settled
 from tests.stack import Stack, wait_for
@@ -80,9 +80,11 @@ def test_the_command_line_remembers_what_was_sent_and_keeps_what_is_typed_before
     page.goto(f"/servers/{live.name}/")
     line = page.get_by_label("Console command")
     line.fill("status")
-    slow_line(page)
-    button(page, "Send").click()
+    answer = hold(page, "**/command/")
+    with page.expect_request("**/command/"):
+        button(page, "Send").click()
     line.fill("echo next")
+    answer()
     expect(page.locator("#rcon-answer")).to_contain_text("hostname")
     expect(line).to_have_value("echo next")
     for key, text in (("ArrowUp", "status"), ("ArrowUp", "status"), ("ArrowDown", "echo next")):

@@ -4,14 +4,14 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Route, TimeoutError, expect
 
 from jobs import streams
 from portal.models import User
 from servers import services
 from servers.models import Blueprint, Right, Server
 from servers.services import observing
-from tests.browser.conftest import slow_line
+from tests.browser.conftest import hold
 from tests.conftest import PASSWORD
 from tests.stack import Stack
 
@@ -129,17 +129,20 @@ def test_picking_a_blueprint_brings_its_settings_and_names_are_judged_as_they_ar
     expect(page.locator("#toasts")).to_contain_text("is ready")
 
 
-def test_settings_of_a_blueprint_picked_over_a_slow_line_can_be_filled_in_once_they_are_there(
+def test_settings_of_a_blueprint_can_be_filled_in_once_they_are_there_and_not_before(
     site: str, open_page: OpenPage, alice: User, server: Server
 ) -> None:
     Blueprint.objects.create(slug="arena", name="The arena", game="openarena")
     page = open_page(site, alice)
     page.goto("/new-server/")
-    before = page.locator("[name=settings-of]").get_attribute("value")
-    slow_line(page)
+    more = page.locator("summary", has_text="More settings")
+    answer = hold(page, "**/new-server/?*")
     page.get_by_role("radio", name="The arena").check()
-    assert page.locator("[name=settings-of]").get_attribute("value") == before != "arena"  # the answer is under way
-    page.locator("summary", has_text="More settings").click()  # at the earliest once they are those of the choice
+    expect(page.locator("#settings-fields")).to_have_attribute("inert", "")
+    with pytest.raises(TimeoutError, match="element is inert"):
+        more.click(timeout=1000)
+    answer()
+    more.click()
     page.get_by_label("Bots", exact=True).fill("3")
     expect(page.locator("[name=settings-of]")).to_have_value("arena")
     expect(page.get_by_label("Bots", exact=True)).to_have_value("3")
