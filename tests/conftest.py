@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 from jobs.models import Stream
 from portal.models import User
 from servers.models import Blueprint, Membership, Node, Right, Server, ServerPort
+from tests.generated import SEED, SOAK
 from tests.stack import Stack
 
 PASSWORD = "correct horse battery"
@@ -33,8 +34,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine | 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell starts background jobs with SIGINT ignored, and so would the games be that it shall stop."""
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(SEED)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    """What to run a failure of a generated case again with."""
+    return f"generated cases: seed {SEED}, {'all (soak)' if SOAK else 'a sample'}"
 
 
 @pytest.hookimpl(trylast=True)
