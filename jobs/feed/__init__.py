@@ -18,6 +18,7 @@ from jobs.feed.gate import CLOSE_TRY_LATER, Gate, Limits
 from jobs.feed.tail import Tail
 from jobs.feed.topics import Topics
 from jobs.feed.viewers import LineViewer, TopicViewer, Viewer
+from jobs.feed.watchdog import Watchdog
 from jobs.policy import CLOSE_FORBIDDEN, Asked, Verdict
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class Feed:
         self.access_news = 0  # counts wake-ups that may have taken a right away
         self._doubted: dict[Viewer, bool] = {}  # whom to ask about again, and whether about topics too
         self._doubt = asyncio.Event()
-        jobs = (self.tail.run, self.gate.run, self._recheck, self._tick, self._listen)
+        watchdog = Watchdog(self.tail)
+        jobs = (self.tail.run, self.gate.run, watchdog.run, self._recheck, self._tick, self._listen)
         self._tasks = [asyncio.create_task(_keep(job), name=f"feed {job.__name__}") for job in jobs]
 
     async def _listen(self) -> None:

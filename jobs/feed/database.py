@@ -19,8 +19,15 @@ logger = logging.getLogger(__name__)
 
 BACKOFF = (0.05, 0.2, 0.5, 1, 2)  # seconds between attempts; the last repeats
 FRAME_BYTES = 256 * 1024  # JSON escapes can double it: the most a frame holds is about half a MiB
-# A dead network path must not leave the listener waiting for ever.
-KEEPALIVE = {"keepalives_idle": 20, "keepalives_interval": 5, "keepalives_count": 3, "connect_timeout": 5}
+READ_SECONDS = 10  # for the answer to one query of the feed
+# A dead network path must not leave the listener waiting for ever, nor a query that was sent into it (milliseconds).
+KEEPALIVE = {
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "connect_timeout": 5,
+}
 
 # One snapshot answers for every cursor: where its stream begins and ends, its job's state, and its next lines, which
 # the database writes as JSON so that this process only copies them. A line's share of FRAME_BYTES bounds the frame;
@@ -95,7 +102,11 @@ class Reader:
         ]
         metrics.reads.inc()
         try:
-            rows = await (await self._connection.execute(_READ, values, prepare=True)).fetchall()
+            async with asyncio.timeout(READ_SECONDS):
+                rows = await (await self._connection.execute(_READ, values, prepare=True)).fetchall()
+        except TimeoutError as error:
+            await self._connection.close()
+            raise psycopg.OperationalError(f"no answer within {READ_SECONDS} s") from error
         except BaseException:
             await self._connection.close()
             raise

@@ -1,29 +1,42 @@
-"""Follows streams for all viewers of this process: one loop reads for every group that is behind, then writes.
+"""Follows streams for all viewers of this process: one loop reads for all who are behind, then writes.
 
-Whoever is behind, for whatever reason (new, resumed, slow, or simply a new line), is a group with a number below its
-stream's last, and is served the same way. Frames end at fixed numbers where more is to come, so that groups which
-catch up meet and go on as one.
+Whoever is behind, for whatever reason (new, resumed, slow, or simply a new line), is served the same way: one read for
+all of a stream who stand at the same number. Frames end at fixed numbers where more is to come, so that viewers who
+catch up meet there and go on as one.
 """
 
 import asyncio
-import itertools
 import logging
 import time
+from typing import NamedTuple
 
 import psycopg
 
 from jobs.feed import frames, metrics
 from jobs.feed.database import Cursor, Part, Reader, delay
-from jobs.feed.viewers import Group, LineViewer, Watch
+from jobs.feed.viewers import NEVER, LineViewer, Watch
 from jobs.models import Job
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500  # lines a frame, and the step at which groups that catch up meet
-CURSORS = 64  # groups a query
+BATCH = 500  # lines a frame, and the step at which viewers who catch up meet
+CURSORS = 64  # numbers a query
 LEAST_PERIOD = 0.02  # seconds from query to query, so their rate is bounded whatever goes on
 SLICE = 0.01  # seconds of writing before other work of the process gets its turn
-CLOSE_DONE, CLOSE_UNKNOWN = 1000, 4404
+CLOSE_DONE, CLOSE_TRY_AGAIN, CLOSE_UNKNOWN = 1000, 1013, 4404
+
+
+class Standing(NamedTuple):
+    """Viewers of one stream who stood at the same number when a round began, and the news they will then have heard."""
+
+    watch: Watch
+    after: int
+    viewers: list[LineViewer]
+    news: int
+
+    def holds(self, viewer: LineViewer) -> bool:
+        """Whether the viewer still stands there: it may have left while the round waited."""
+        return viewer.watch is self.watch and viewer.after == self.after and viewer.paused_at is None
 
 
 class Tail:
@@ -32,9 +45,10 @@ class Tail:
     def __init__(self) -> None:
         self.watches: dict[int, Watch] = {}
         self._subjects: dict[str, set[Watch]] = {}
-        self._behind: dict[Group, None] = {}  # an ordered set: groups to read for, longest wait first
+        self._due: dict[Watch, None] = {}  # an ordered set: who may have viewers behind, longest wait first
         self._wake = asyncio.Event()
         self._reader = Reader()
+        self._round = 0
 
     # What the feed is told.
 
@@ -42,48 +56,47 @@ class Tail:
         """Show `viewer` the lines above `after`, or the newest `-after`."""
         watch = self.watches.setdefault(stream, Watch(stream))
         viewer.watch, viewer.after = watch, after
-        watch.viewers.add(viewer)
-        self._look(watch.join(viewer))
+        watch.viewers[viewer] = None
+        self._look(watch)
 
     def detach(self, viewer: LineViewer) -> None:
         """Forget the viewer; its stream too when it was the last."""
         if (watch := viewer.watch) is None:
             return
-        watch.leave(viewer)
-        watch.viewers.discard(viewer)
+        watch.viewers.pop(viewer, None)
         viewer.watch = None
         if not watch.viewers:
             self.watches.pop(watch.stream, None)
             self._set_subject(watch, None)
 
     def told(self, stream: int, last: int) -> None:
-        """The stream has lines up to `last`."""
+        """The stream has lines up to `last`, somebody says: any role of the database may."""
         if (watch := self.watches.get(stream)) and last > watch.last:
-            watch.last = last
-            self._look_at(watch)
+            self.look_at(watch)
 
     def changed(self, topic: str) -> None:
         """Something about a subject changed: perhaps the state of a job that is watched."""
         for watch in self._subjects.get(topic, ()):
-            self._look_at(watch)
+            self.look_at(watch)
 
     def look_everywhere(self) -> None:
         """Wake-ups may have been missed: read again for everybody."""
         for watch in self.watches.values():
-            self._look_at(watch)
+            self.look_at(watch)
 
     def drained(self, viewer: LineViewer) -> None:
         """A slow viewer's buffer is empty again: it reads on from its number."""
         viewer.paused_at = None
-        if viewer.watch and not viewer.group:
-            self._look(viewer.watch.join(viewer))
+        if viewer.watch:
+            self._look(viewer.watch)
 
-    def _look_at(self, watch: Watch) -> None:
+    def look_at(self, watch: Watch) -> None:
+        """There may be something new in the stream: everybody who watches it is behind until it was read."""
         watch.news += 1
-        self._look(*watch.groups.values())
+        self._look(watch)
 
-    def _look(self, *groups: Group) -> None:
-        self._behind.update(dict.fromkeys(groups))
+    def _look(self, watch: Watch) -> None:
+        self._due[watch] = None
         self._wake.set()
 
     # The loop.
@@ -94,82 +107,81 @@ class Tail:
         while True:
             await self._wake.wait()
             started = time.monotonic()
-            groups = self._next_groups()
             try:
-                await self._serve(groups)
+                await self._serve_round()
                 failures = 0
             except psycopg.Error as error:
                 logger.warning("The feed could not read and tries again: %s", error)
-                self._look(*groups)
                 await asyncio.sleep(delay(failures))
                 failures += 1
             await asyncio.sleep(max(0, started + LEAST_PERIOD - time.monotonic()))
 
-    def _next_groups(self) -> list[Group]:
-        groups = list(itertools.islice(self._behind, CURSORS))
-        for group in groups:
-            del self._behind[group]
-        if not self._behind:
+    async def _serve_round(self) -> None:
+        """Read and write once for those who waited longest. However it ends, whoever is still behind stays due."""
+        self._round += 1
+        watches, standings = self._next()
+        try:
+            cursors = [Cursor(one.watch.stream, one.after, BATCH - one.after % BATCH) for one in standings]
+            for standing, part in zip(standings, await self._read(cursors), strict=True):
+                if part:
+                    await self._deliver(standing, part)
+                else:
+                    for viewer in filter(standing.holds, standing.viewers):
+                        self._close(viewer, CLOSE_UNKNOWN, "This log is gone.")
+        finally:
+            for watch in watches:
+                if watch.has_behind():
+                    self._look(watch)
+
+    def _next(self) -> tuple[list[Watch], list[Standing]]:
+        """The streams of this round, and whom to read for. A stream with more numbers than its share comes again."""
+        watches: list[Watch] = []
+        standings: list[Standing] = []
+        share = max(1, CURSORS // len(self._due)) if self._due else 0
+        while self._due and len(standings) < CURSORS:
+            watch = next(iter(self._due))
+            del self._due[watch]
+            watches.append(watch)
+            most = min(share, CURSORS - len(standings))
+            standings += [Standing(watch, after, them, watch.news) for after, them in watch.behind(most).items()]
+        if not self._due:
             self._wake.clear()
-        return [group for group in groups if group.viewers]
+        return watches, standings
 
-    async def _serve(self, groups: list[Group]) -> None:
-        if not groups:
-            return
-        cursors = [Cursor(group.watch.stream, group.after, BATCH - group.after % BATCH) for group in groups]
-        news = [group.watch.news for group in groups]
-        for group, part, heard in zip(groups, await self._reader.read(cursors), news, strict=True):
-            if part is None:
-                self._close_all(group, CLOSE_UNKNOWN, "This log is gone.")
-            elif group.viewers:
-                await self._deliver(group, part)
-                settled = group.watch.settle(group)
-                if settled and (group.after < part.last_seq or group.watch.news > heard):
-                    self._look(settled)
+    async def _read(self, cursors: list[Cursor]) -> list[Part | None]:
+        return await self._reader.read(cursors) if cursors else []
 
-    async def _deliver(self, group: Group, part: Part) -> None:
-        """Write what was read to everybody in the group and move the group on."""
-        self._learn(group.watch, part)
-        written = self._frames(group.after, part)
-        del group.watch.groups[group.after]  # who joins at this number from here on has a read of its own
-        group.after = part.until or max(part.start, part.first_seq - 1)
-        ended = part.state is not None and part.state not in Job.ACTIVE and group.after >= part.last_seq
-        await self._write(group, written, part.state, ended=ended)
-        sent = part.until - max(part.start, part.first_seq - 1) if part.until else 0
-        metrics.lines.inc(sent * len(group.viewers))
-        metrics.frames.inc(len(written) * len(group.viewers))
-
-    @staticmethod
-    def _frames(after: int, part: Part) -> list[frames.Frame]:
-        written = []
-        first = max(part.start + 1, part.first_seq)
-        if after >= 0 and first > part.start + 1:
-            written.append(frames.message(type="gap", **{"from": part.start + 1, "to": first - 1}))
-        if part.rows:
-            written.append(frames.lines(part.rows))
-        return written
-
-    async def _write(self, group: Group, written: list[frames.Frame], state: str | None, *, ended: bool) -> None:
-        """Write frames, and the job's state to whom it is new; gives way to other work every `SLICE`."""
-        last_words = frames.message(type="end" if ended else "state", state=state)
-        slice_ends = time.monotonic() + SLICE
-        for viewer in list(group.viewers):
-            if viewer.group is not group:
-                continue  # it left while others were written to
-            viewer.after = group.after
-            for frame in written:
-                viewer.write(frame)
-            if ended or viewer.state != state:
-                viewer.state = state
-                viewer.write(last_words)
-            if ended:
-                self.detach(viewer)
-                viewer.outlet.close(CLOSE_DONE)
-            elif viewer.paused_at is not None:
-                group.watch.leave(viewer)
+    async def _deliver(self, standing: Standing, part: Part) -> None:
+        """Write what was read to everybody who stands there and move them on."""
+        self._learn(standing.watch, part)
+        written, until = _frames(standing.after, part)
+        at_end = until >= part.last_seq
+        ended = part.state is not None and part.state not in Job.ACTIVE and at_end
+        last_words = frames.message(type="end" if ended else "state", state=part.state)
+        slice_ends, count = time.monotonic() + SLICE, 0
+        for viewer in filter(standing.holds, standing.viewers):  # asked as each one's turn comes
+            viewer.after, viewer.heard, viewer.served = until, standing.news if at_end else NEVER, self._round
+            words = [last_words] if ended or viewer.state != part.state else []
+            viewer.state = part.state
+            self._write(viewer, [*written, *words], ended=ended)
+            count += 1
             if time.monotonic() > slice_ends:
                 await asyncio.sleep(0)
                 slice_ends = time.monotonic() + SLICE
+        metrics.lines.inc(count * (until - max(part.start, part.first_seq - 1)) if part.rows else 0)
+        metrics.frames.inc(count * len(written))
+
+    def _write(self, viewer: LineViewer, written: list[frames.Frame], *, ended: bool) -> None:
+        """Write to one viewer. One whose outlet fails is closed alone; its client comes back where it stands."""
+        try:
+            for frame in written:
+                viewer.write(frame)
+        except Exception:
+            logger.exception("A viewer of stream %s could not be written to.", viewer.watch and viewer.watch.stream)
+            self._close(viewer, CLOSE_TRY_AGAIN, "Try again in a moment.")
+        else:
+            if ended:
+                self._close(viewer, CLOSE_DONE)
 
     def _learn(self, watch: Watch, part: Part) -> None:
         watch.last = max(watch.last, part.last_seq)
@@ -185,7 +197,20 @@ class Tail:
         if subject and watch.viewers:
             self._subjects.setdefault(subject, set()).add(watch)
 
-    def _close_all(self, group: Group, code: int, reason: str) -> None:
-        for viewer in list(group.viewers):
-            self.detach(viewer)
-            viewer.outlet.close(code, reason)
+    def _close(self, viewer: LineViewer, code: int, reason: str = "") -> None:
+        self.detach(viewer)
+        viewer.outlet.close(code, reason)
+
+
+def _frames(after: int, part: Part) -> tuple[list[frames.Frame], int]:
+    """What to write to who stands at `after`, and the number they stand at then."""
+    written = []
+    first = max(part.start + 1, part.first_seq)
+    until = part.until or first - 1
+    if part.until is None and until < part.last_seq:  # no row where there should be: nobody waits for it for ever
+        first, until = part.last_seq + 1, part.last_seq
+    if after >= 0 and first > part.start + 1:
+        written.append(frames.message(type="gap", **{"from": part.start + 1, "to": first - 1}))
+    if part.rows:
+        written.append(frames.lines(part.rows))
+    return written, until

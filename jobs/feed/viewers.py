@@ -1,7 +1,7 @@
-"""Who watches what: a viewer stands at a number of a stream, in a group with all others who stand there.
+"""Who watches what: a viewer stands at a number of a stream, and is behind until a read has found nothing above it.
 
-A group is read once and its frame written to each viewer in it, so the database and the encoder work once a number,
-not once a viewer. A viewer who does not keep up leaves its group, stays at its number, and comes back when drained.
+Where a viewer stands is in the viewer alone. Whom to read for, and who stands together, is worked out from that when
+it is needed and kept nowhere, so that nothing can come to disagree with it.
 """
 
 import time
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from jobs.feed.frames import Frame
+
+NEVER = -1  # what a viewer has `heard` that was not yet shown everything
 
 
 class Outlet(Protocol):
@@ -46,14 +48,16 @@ class Viewer:
 class LineViewer(Viewer):
     """Watches a stream. `after` is the number of the last line written to it."""
 
-    __slots__ = ("after", "group", "state", "watch")
+    __slots__ = ("after", "heard", "served", "state", "stuck", "watch")
 
     def __init__(self, outlet: Outlet, credential: str, user_id: int) -> None:
         super().__init__(outlet, credential, user_id)
         self.after = 0
         self.watch: Watch | None = None
-        self.group: Group | None = None
+        self.heard = NEVER  # the watch's news that it has been shown all of
+        self.served = 0  # the round in which it was last written to
         self.state: str | None = None  # of the job, as last written
+        self.stuck: tuple[int, float] | None = None  # behind at this number since then (jobs/feed/watchdog.py)
 
 
 class TopicViewer(Viewer):
@@ -67,55 +71,29 @@ class TopicViewer(Viewer):
         self.missed: set[str] = set()
 
 
-class Group:
-    """Viewers of one stream who stand at the same number."""
-
-    __slots__ = ("after", "viewers", "watch")
-
-    def __init__(self, watch: "Watch", after: int) -> None:
-        self.watch = watch
-        self.after = after
-        self.viewers: set[LineViewer] = set()
-
-
 class Watch:
-    """A stream somebody watches: what is known of it, and its groups by number."""
+    """A stream somebody watches: what is known of it, and its viewers."""
 
-    __slots__ = ("groups", "last", "news", "stream", "subject", "viewers")
+    __slots__ = ("last", "news", "stream", "subject", "viewers")
 
     def __init__(self, stream: int) -> None:
         self.stream = stream
-        self.last = 0  # highest number heard of
-        self.news = 0  # counts wake-ups, so that one which comes while a group is written to is not missed
+        self.last = 0  # highest number read
+        self.news = 0  # counts wake-ups: whoever has not `heard` the latest is behind
         self.subject: str | None = None
-        self.viewers: set[LineViewer] = set()
-        self.groups: dict[int, Group] = {}
+        self.viewers: dict[LineViewer, None] = {}  # in the order they came
 
-    def join(self, viewer: LineViewer) -> Group:
-        """Put the viewer into the group at its number."""
-        group = self.groups.get(viewer.after)
-        if group is None:
-            group = self.groups[viewer.after] = Group(self, viewer.after)
-        group.viewers.add(viewer)
-        viewer.group = group
-        return group
+    def has_behind(self) -> bool:
+        """Whether there is anybody to read for."""
+        return any(viewer.heard != self.news and viewer.paused_at is None for viewer in self.viewers)
 
-    def leave(self, viewer: LineViewer) -> None:
-        """Take the viewer out of its group, which ends with its last viewer."""
-        if group := viewer.group:
-            viewer.group = None
-            group.viewers.discard(viewer)
-            if not group.viewers and self.groups.get(group.after) is group:
-                del self.groups[group.after]
-
-    def settle(self, group: Group) -> Group | None:
-        """Put a group that moved back under its number, merged with one already there; None when it is empty."""
-        other = self.groups.get(group.after)
-        if other is None:
-            if group.viewers:
-                self.groups[group.after] = group
-            return group if group.viewers else None
-        for viewer in group.viewers:
-            viewer.group = other
-        other.viewers |= group.viewers
-        return other
+    def behind(self, most: int) -> dict[int, list[LineViewer]]:
+        """Whom to read for, by the number they stand at: at most so many numbers, those that waited longest."""
+        found: dict[int, list[LineViewer]] = {}
+        for viewer in self.viewers:
+            if viewer.heard != self.news and viewer.paused_at is None:
+                found.setdefault(viewer.after, []).append(viewer)
+        if len(found) <= most:
+            return found
+        waited = sorted(found.items(), key=lambda standing: min(viewer.served for viewer in standing[1]))
+        return dict(waited[:most])
