@@ -1,6 +1,8 @@
 """Any log as a text file, in bounded memory and without holding a database connection while a slow client reads."""
 
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from channels.db import database_sync_to_async
@@ -10,10 +12,17 @@ from django.views.decorators.http import require_safe
 
 from jobs import streams
 from jobs.pages import members_only
+from jobs.policy import Asked, decide
 from jobs.views import stream_for
 
 BATCH = 1000  # lines
-read = database_sync_to_async(streams.read, thread_sensitive=False)
+BATCH_BYTES = 128 * 1024  # a client that reads slowly has one batch waiting, and a minute for each (portal/throttle.py)
+ASK_SECONDS = 1  # until access is asked for again; reading ends with the right to read
+
+# However many download, they take two of the connections that all pages share, and none of others' threads.
+_executor = ThreadPoolExecutor(2, thread_name_prefix="downloads")
+read = database_sync_to_async(streams.read, thread_sensitive=False, executor=_executor)
+ask = database_sync_to_async(decide, thread_sensitive=False, executor=_executor)
 
 
 @members_only  # type: ignore[arg-type]  # django-stubs: HttpResponse is no base of it
@@ -23,16 +32,26 @@ def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
     stream = stream_for(request, pk)
     close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
     response = StreamingHttpResponse(
-        text_lines(stream.pk, stream.first_seq, stream.last_seq), content_type="text/plain; charset=utf-8"
+        text_lines(stream.pk, stream.first_seq, stream.last_seq, f"session:{request.session.session_key}"),
+        content_type="text/plain; charset=utf-8",
     )
     response["Content-Disposition"] = f'attachment; filename="log-{pk}.txt"'
     return response
 
 
-async def text_lines(stream: int, first: int, last: int) -> AsyncIterator[str]:
-    """Lines `first` to `last` in batches; says so when retention overtook the reader."""
-    after = first - 1
-    while after < last and (found := await read(stream, after=after, limit=min(BATCH, last - after))):
+async def text_lines(stream: int, first: int, last: int, credential: str) -> AsyncIterator[str]:
+    """Lines `first` to `last` in batches; says so when retention overtook the reader or `credential` lost the right."""
+    after, asked, question = first - 1, time.monotonic(), Asked(credential, stream)
+    while after < last:
+        if time.monotonic() - asked > ASK_SECONDS:
+            if (await ask([question]))[question].code:
+                yield "(you may no longer read this log)\n"
+                return
+            asked = time.monotonic()
+        found = await read(stream, after=after, limit=min(BATCH, last - after), most_bytes=BATCH_BYTES)
+        if not found:
+            yield f"(lines {after + 1} to {last} are no longer kept)\n"
+            return
         if found[0][0] > after + 1:
             yield f"(lines {after + 1} to {found[0][0] - 1} are no longer kept)\n"
         after = found[-1][0]

@@ -45,8 +45,11 @@ WITH moved AS (
 SELECT last_seq, CASE WHEN %(count)s > 0 THEN pg_notify(%(channel)s, %(stream)s || ':' || last_seq) END FROM moved
 """
 _READ = """
-SELECT seq, (extract(epoch FROM at) * 1000)::bigint, text FROM jobs_line
-WHERE stream_id = %s AND seq > %s ORDER BY seq LIMIT %s
+SELECT seq, (extract(epoch FROM at) * 1000)::bigint, text FROM (
+    SELECT seq, at, text, sum(octet_length(text)) OVER (ORDER BY seq) - octet_length(text) AS before FROM (
+        SELECT seq, at, text FROM jobs_line WHERE stream_id = %s AND seq > %s ORDER BY seq LIMIT %s
+    ) next
+) counted WHERE before < %s ORDER BY seq
 """
 _TRIM = """
 WITH moved AS (
@@ -97,10 +100,10 @@ def _clean_line(line: str) -> str:
     return line if len(line) <= MAX_LINE else line[: MAX_LINE - len(CUT)] + CUT
 
 
-def read(stream_id: int, *, after: int, limit: int) -> list[LineRow]:
-    """Up to `limit` lines numbered above `after`, in order."""
+def read(stream_id: int, *, after: int, limit: int, most_bytes: int = 2**62) -> list[LineRow]:
+    """Up to `limit` lines numbered above `after`, in order; none more once they have `most_bytes` of text."""
     with connection.cursor() as db:
-        db.execute(_READ, [stream_id, after, limit])
+        db.execute(_READ, [stream_id, after, limit, most_bytes])
         return cast(list[LineRow], db.fetchall())
 
 

@@ -3,22 +3,19 @@
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from jobs import registry, services, streams
-from jobs.models import Job, Line, Stream
+from jobs import registry, searches, services, streams
+from jobs.models import Job, Stream
 from jobs.pages import done, member, members_only, refused
 from jobs.policy import get_policy
 
 MOST_LINES = 1000
-MOST_FOUND = 10_000
 SHORTEST_QUERY, LONGEST_QUERY = 1, 200
-SEARCH_MS = 5000
 
 
 def job_for(request: HttpRequest, pk: int) -> Job:
@@ -112,26 +109,13 @@ def search(request: HttpRequest, pk: int) -> JsonResponse:
     query = request.GET.get("q", "").replace("\0", "").strip()
     if not SHORTEST_QUERY <= len(query) <= LONGEST_QUERY:
         return JsonResponse({"seqs": [], "more": False})
-    holding = Line.objects.filter(stream=stream, text__icontains=query)
     try:
-        found = _bounded(holding.order_by("-seq").values_list("seq", flat=True)[: MOST_FOUND + 1])
+        found, more = searches.search(stream_id=stream.pk, text=query, user_id=member(request).pk)
+    except searches.Refused as error:
+        return JsonResponse({"problem": str(error)}, status=503)
     except OperationalError:  # the limit, or no database
         return JsonResponse({"problem": "The search took too long. Try again."}, status=503)
-    return JsonResponse({"seqs": found[:MOST_FOUND][::-1], "more": len(found) > MOST_FOUND})
-
-
-def _bounded(found: "QuerySet[Line, int]") -> list[int]:
-    """A search reads every line of a stream, from the newest until it has found enough, and not for long.
-
-    Left to itself the planner reads the lines of all streams and sorts: it cannot know how many hold a text.
-    """
-    limits = {"statement_timeout": str(SEARCH_MS), "max_parallel_workers_per_gather": "0"}
-    limits |= {"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
-    with transaction.atomic():
-        with connection.cursor() as db:
-            for name, value in limits.items():
-                db.execute("SELECT set_config(%s, %s, true)", [name, value])
-        return list(found)
+    return JsonResponse({"seqs": found, "more": more})
 
 
 def _number(request: HttpRequest, name: str, *, default: int) -> int:

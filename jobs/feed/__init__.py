@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 CLOSE_TOO_SLOW = 4408
 SLOW_SECONDS = int(os.environ.get("LEFT4ME_SLOW_SECONDS", "60"))  # without draining its buffer
+RETRY_SECONDS = 1  # until whoever could not be asked about is asked about again
 RECHECK_SECONDS = 30  # everybody's access, and every stream in case a wake-up was missed
 TICK_SECONDS = 2
 
@@ -125,12 +126,15 @@ class Feed:
             answers = dict(zip(dict.fromkeys(asked.values()), verdicts, strict=True))
             for viewer, question in asked.items():
                 if viewer in self.viewers:
-                    self._apply(viewer, answers[question])
+                    self._apply(viewer, question, answers[question])
+            if any(verdict.code == CLOSE_TRY_LATER for verdict in verdicts):
+                await asyncio.sleep(RETRY_SECONDS)
+                self._doubt.set()
 
-    def _apply(self, viewer: Viewer, verdict: Verdict) -> None:
-        if verdict.code == CLOSE_TRY_LATER:
-            return  # the database is away: what was allowed stays so until it is back, when all are asked again
-        if verdict.code or verdict.user_id != viewer.user_id:
+    def _apply(self, viewer: Viewer, question: Asked, verdict: Verdict) -> None:
+        if verdict.code == CLOSE_TRY_LATER:  # the database did not answer: what was allowed stays so until it does
+            self._doubted[viewer] = question.wants_topics or self._doubted.get(viewer, False)
+        elif verdict.code or verdict.user_id != viewer.user_id:
             self._close(viewer, verdict.code or CLOSE_FORBIDDEN, "You may no longer view this.")
         elif isinstance(viewer, TopicViewer) and verdict.topics is not None:
             self.topics.update(viewer, verdict.topics)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from jobs import streams
 from jobs.models import Stream
@@ -62,6 +62,34 @@ def test_a_reader_is_not_moved_by_new_lines_and_comes_back_to_the_end(page: Page
     page.locator("[data-log-end]").click()
     expect(log).to_contain_text("new one")
     expect(page.locator("[data-log-end]")).to_be_hidden()
+
+
+@pytest.mark.parametrize("lines", [20_000], indirect=True)
+def test_a_search_that_fails_late_does_not_hide_the_newer_one(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/search/?q=000", lambda route: held.append(route), times=1)
+    query, found = page.get_by_label("Search all of this log"), page.locator("[data-log-found]")
+    query.fill("000")
+    expect(found).to_have_text("Searching…")
+    with page.expect_response("**/search/?q=000123"):
+        query.fill("000123")
+    expect(found).to_have_text("1 of 1")
+    with page.expect_response("**/search/?q=000"):
+        held.pop().fulfill(status=503, json={"problem": "The search took too long. Try again."})
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 50))")  # the page had its turn after the answer
+    assert found.text_content() == "1 of 1"
+
+
+@pytest.mark.parametrize("lines", [20_000], indirect=True)
+def test_a_search_that_fails_says_why_and_is_made_again_by_enter(page: Page) -> None:
+    problem = "Too many members are searching just now. Try again in a moment."
+    page.route("**/search/?*", lambda route: route.fulfill(status=503, json={"problem": problem}), times=1)
+    query, found = page.get_by_label("Search all of this log"), page.locator("[data-log-found]")
+    query.fill("000123")
+    expect(found).to_have_text(problem)
+    query.press("Enter")
+    expect(found).to_have_text("1 of 1")
+    assert query.input_value() == "000123"
 
 
 @pytest.mark.parametrize("lines", [20_000], indirect=True)

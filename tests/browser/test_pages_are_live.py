@@ -99,6 +99,30 @@ def test_a_change_is_fetched_once_and_again_only_if_more_was_told_meanwhile(
     assert len(asked) <= 2
 
 
+@pytest.mark.parametrize("answer", [{"status": 503}, None], ids=["refused", "not reached"])
+def test_a_change_that_could_not_be_fetched_is_fetched_again(
+    site: str, open_page: OpenPage, alice: User, server: Server, answer: dict | None
+) -> None:
+    """The connection that tells of changes stays open meanwhile, and tells of each but once."""
+    page = open_page(site, alice)
+    page.goto("/")
+    page.wait_for_load_state("networkidle")
+    failed: list[str] = []
+
+    def fail(route: Route) -> None:
+        failed.append(route.request.url)
+        route.fulfill(**answer) if answer else route.abort()
+
+    page.route("**/parts/**", fail)
+    observing.record_unit(server=server, unit="running", detail="", at=None)
+    page.wait_for_timeout(1500)  # by now all is told that will be
+    told = len(failed)
+    page.unroute("**/parts/**")
+    assert told
+    expect(page.locator(".card .state")).to_have_text("Running")
+    expect(page.locator("#connection")).to_be_hidden()
+
+
 def test_moderators_see_everybodys_servers_come_and_go(
     site: str, open_page: OpenPage, alice: User, mod: User, blueprint: Blueprint
 ) -> None:

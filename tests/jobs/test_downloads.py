@@ -9,9 +9,9 @@ from django.db import connections
 from django.test import AsyncClient, Client
 
 from jobs import downloads, streams
-from jobs.models import Stream
+from jobs.models import Line, Stream
 from portal.models import User
-from servers.models import Server
+from servers.models import Right, Server
 from tests.jobs.sockets import cookie
 from tests.jobs.test_feed_faults import resident
 from tests.stack import Stack
@@ -66,11 +66,41 @@ async def test_lines_that_retention_takes_meanwhile_are_said_to_be_gone(server: 
         Stream.objects.filter(pk=stream).update(keep=500)
 
     await downloads.database_sync_to_async(trim)()
-    parts = downloads.text_lines(stream, 1, 3000)
+    parts = downloads.text_lines(stream, 1, 3000, "")
     assert (await anext(parts)).endswith(" 1000\n")
     await downloads.database_sync_to_async(streams.trim)()
     assert await anext(parts) == "(lines 1001 to 2500 are no longer kept)\n"
     assert (await anext(parts)).endswith(" 3000\n")
+
+
+async def test_a_log_that_is_deleted_meanwhile_does_not_look_complete(server: Server) -> None:
+    stream = server.console_id
+    await downloads.database_sync_to_async(streams.append)(stream, ["x"] * 1001)
+    parts = downloads.text_lines(stream, 1, 1001, "")
+    await anext(parts)
+    await downloads.database_sync_to_async(Line.objects.filter(stream=stream).delete)()
+    assert [part async for part in parts] == ["(lines 1001 to 1001 are no longer kept)\n"]
+
+
+async def test_long_lines_are_sent_in_small_pieces(server: Server) -> None:
+    await downloads.database_sync_to_async(streams.append)(server.console_id, ["☃" * streams.MAX_LINE] * 100)
+    parts = [part async for part in downloads.text_lines(server.console_id, 1, 100, "")]
+    assert sum(part.count("\n") for part in parts) == 100
+    assert max(len(part.encode()) for part in parts) < downloads.BATCH_BYTES + 4 * streams.MAX_LINE
+
+
+async def test_reading_ends_with_the_right_to_read(
+    server: Server, bob: User, share, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "ASK_SECONDS", 0)
+    database = downloads.database_sync_to_async
+    await database(streams.append)(server.console_id, ["x"] * 5000)
+    membership = await database(share)(bob, Right.CONSOLE)
+    parts = downloads.text_lines(server.console_id, 1, 5000, f"session:{await database(cookie)(bob)}")
+    assert (await anext(parts)).endswith(" x\n")
+    assert (await anext(parts)).endswith(" x\n")
+    await database(membership.delete)()
+    assert [part async for part in parts] == ["(you may no longer read this log)\n"]
 
 
 def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(

@@ -6,7 +6,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from jobs import streams, views
+from jobs import searches, streams
 from jobs.models import Job
 from portal.models import User
 from servers import services
@@ -154,7 +154,7 @@ def test_a_search_that_takes_too_long_is_ended_and_says_so(
     client: Client, server: Server, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     streams.append(server.console_id, ["x" * 4000] * 20_000)
-    monkeypatch.setattr(views, "SEARCH_MS", 1)
+    monkeypatch.setattr(searches, "SEARCH_MS", 1)
     client.force_login(alice)
     assert client.get(f"/streams/{server.console_id}/search/", {"q": "y"}).status_code == 503
 

@@ -1,10 +1,13 @@
 """Who may open a socket, and that it closes when the right to it is taken away."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from websockets.exceptions import InvalidStatus
@@ -16,7 +19,8 @@ from portal.models import ApiToken, User
 from portal.tokens import create_token, revoke_token
 from servers.models import Membership, Right, Server
 from tests.conftest import PASSWORD
-from tests.jobs.sockets import Socket, cookie, token_of
+from tests.jobs.sockets import Socket, cookie, metric, token_of
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WITHIN = 2 + 1.5  # seconds: what is promised, and what a busy test machine may add
@@ -209,3 +213,34 @@ def test_topics_of_others_are_not_heard(web: str, server: Server, charlie: User)
         events.publish(server.topic, f"access:{server.topic}", f"user:{server.owner_id}")
         with pytest.raises(TimeoutError):
             socket.receive(timeout=1)
+
+
+@contextmanager
+def unanswered_checks(web: str) -> Iterator[None]:
+    """The database refuses to say who anybody is, and the portal asked it twice at least. Pages are not asked for."""
+    with connection.cursor() as db:
+        db.execute("ALTER TABLE portal_user RENAME TO portal_user_away")
+        try:
+            until = metric(web, "left4me_access_checks_total") + 2
+            yield
+            wait_for(lambda: metric(web, "left4me_access_checks_total") >= until, what="two rounds that fail")
+        finally:
+            db.execute("ALTER TABLE portal_user_away RENAME TO portal_user")
+
+
+def test_a_right_that_could_not_be_looked_up_is_looked_up_again(
+    web: str, path: str, server: Server, bob: User, share
+) -> None:
+    """The listening connection stays: nothing else would have anybody asked about again, about topics not ever."""
+    membership = share(bob, Right.CONSOLE)
+    with Socket(web, path, bob) as loses, Socket(web, "/ws/events/", bob) as hears:
+        loses.receive()
+        with unanswered_checks(web):
+            membership.delete()
+            events.publish(f"access:{server.topic}")
+        assert_closed_soon(loses, 4403)
+        with unanswered_checks(web):
+            share(bob, Right.VIEW)
+            events.publish(f"user:{bob.pk}")
+        assert hears.receive() == {"type": "changed", "topic": f"user:{bob.pk}"}
+        assert hears.receive(timeout=WITHIN) == {"type": "changed", "topic": server.topic}

@@ -6,8 +6,13 @@ import { connect } from "./socket.js";
 import { toast } from "./toast.js";
 
 const BANNER_AFTER_MS = 2500;
+const FETCH_MS = 30_000; // an answer that takes longer will not come
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 30_000;
 let busy = new WeakSet(); // being fetched now
+const failed = new WeakSet(); // not fetched when last tried
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
+const failures = new WeakMap(); // fetches that failed, since the last that did not
 const heardAt = new Map(); // when a topic was last told of
 const begun = new WeakSet(); // forms that were changed and not yet sent
 
@@ -27,15 +32,27 @@ async function refresh(element) {
   stale.delete(element);
   busy.add(element);
   const asked = performance.now();
+  failed.delete(element);
   try {
     // Not by an event and hx-trigger: events bubble to the element around it, and reach none that was swapped in just now.
     await htmx.ajax("GET", element.dataset.part, { source: element });
   } catch {
-    // The portal was not reached: the banner says so, and all are fetched again once it is.
+    failed.add(element); // the portal was not reached
   }
   busy.delete(element);
+  if (failed.has(element)) return retry(element);
+  failures.delete(element);
   const shown = element.isConnected ? element : document.getElementById(element.id); // some are replaced, not morphed
   if (shown) refreshMissed(shown, asked);
+}
+
+// Nothing tells of the same change twice: what could not be fetched is tried again until it is, ever less often.
+function retry(element) {
+  const times = failures.get(element) ?? 0;
+  failures.set(element, times + 1);
+  stale.add(element);
+  const longest = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** times);
+  setTimeout(() => element.isConnected && stale.has(element) && refresh(element), longest / 2 + (Math.random() * longest) / 2);
 }
 
 // What changed while the answer was under way, or came with it and so was not there to hear of a change.
@@ -97,6 +114,7 @@ function follow() {
 
 function watchRequests() {
   const body = document.body;
+  body.addEventListener("htmx:configRequest", ({ detail }) => busy.has(detail.elt) && (detail.timeout = FETCH_MS));
   body.addEventListener("htmx:beforeSwap", ({ detail }) => {
     if (detail.elt.matches?.("[data-topic]") && detail.target === detail.elt && isTypedIn(detail.elt)) {
       detail.shouldSwap = false;
@@ -124,7 +142,7 @@ function watchRequests() {
 
 // What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why.
 function gone(element, status) {
-  if (![401, 403, 404].includes(status)) return;
+  if (![401, 403, 404].includes(status)) return failed.add(element);
   if (element.hasAttribute("data-whole-page")) location.reload();
   else element.remove();
 }

@@ -61,8 +61,9 @@ export class Search {
       if (query !== this.query) return;
       const newer = this.seqs.filter((seq) => seq > (answer.seqs.at(-1) ?? 0));
       Object.assign(this, { seqs: [...answer.seqs, ...newer], more: answer.more });
-    } catch {
-      this.found.textContent = "The search did not work. Try again.";
+    } catch (error) {
+      if (query !== this.query) return;
+      this.found.textContent = error.problem ?? "The search did not work. Try again.";
       this.query = "";
       return;
     }

@@ -69,6 +69,7 @@ export class Store {
       for (const [seq, at, text] of lines) if (seq <= end) this.#put(seq, [at, text]);
       this.failed = false;
       if (first > this.first) this.forget(first - 1);
+      this.#evict();
     } catch {
       this.failed = true;
       await new Promise((resolve) => setTimeout(resolve, 2000));

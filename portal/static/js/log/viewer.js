@@ -8,6 +8,7 @@ import { Store } from "./store.js";
 
 const TAIL = 300; // lines the socket brings at once; older ones are fetched when somebody scrolls there
 const MOST_ROWS = 1_000_000; // browsers cannot scroll much further than that many rows
+const FETCH_MS = 30_000; // an answer that takes longer will not come
 const END_WITHIN = 6; // pixels
 
 const CLOSED = {
@@ -57,9 +58,10 @@ class Viewer {
   }
 
   async #json(url) {
-    const answer = await fetch(url, { headers: { Accept: "application/json" } });
-    if (!answer.ok) throw new Error(String(answer.status));
-    return answer.json();
+    const answer = await fetch(url, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(FETCH_MS) });
+    if (answer.ok) return answer.json();
+    const { problem } = await answer.json().catch(() => ({}));
+    throw Object.assign(new Error(String(answer.status)), { problem });
   }
 
   #connect() {
@@ -82,7 +84,7 @@ class Viewer {
       },
       onClose: (code) => {
         const [text, again] = CLOSED[code] ?? ["The connection was lost. Reconnecting…", true];
-        if (this.ended || code === 1000) return false;
+        if (this.ended) return false;
         this.#say(text, !again);
         return again;
       },
