@@ -73,9 +73,11 @@ class Client:
 
     # Connecting.
 
-    def open(self, count: int, paths: list[str], after: int, seconds: float) -> int:
-        """Open `count` viewers, spread over `paths`; how many were let in."""
-        self.waiting = [Viewer(paths[number % len(paths)], after) for number in range(count)]
+    def open(self, count: int, paths: list[str], after: list[int], seconds: float) -> int:
+        """Open `count` more viewers, spread over `paths`, and over `after`; how many were let in since the start."""
+        self.waiting += [
+            Viewer(paths[number % len(paths)], after[number // len(paths) % len(after)]) for number in range(count)
+        ]
         limit = time.monotonic() + seconds
         while (self.waiting or self.connecting) and time.monotonic() < limit:
             self.turn(0.05)
