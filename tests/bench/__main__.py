@@ -21,21 +21,20 @@ import psutil
 import psycopg
 
 from portal.postgres import Postgres, running
-from tests import bench
 from tests.bench.figure import Figure
 from tests.bench.one import MISSED, environment
 from tests.bench.scale import VARIABLE
 
-SECONDS = 900  # that a module may take
+MISSES = "misses a bound"
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def benchmarks() -> list[str]:
-    """The modules here that have `figures`; a module that does not even load is one, which is told when it runs."""
+def benchmarks(package: str = "tests.bench") -> list[str]:
+    """The modules of a package that have `figures`, and those that do not load, which is told when they run."""
     found = []
-    for module in pkgutil.iter_modules(bench.__path__):
+    for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
         try:
-            loaded = importlib.import_module(f"tests.bench.{module.name}") if module.name != "__main__" else None
+            loaded = importlib.import_module(f"{package}.{module.name}") if module.name != "__main__" else None
         except Exception:
             found.append(module.name)
         else:
@@ -46,20 +45,23 @@ def benchmarks() -> list[str]:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("--mini", action="store_true", help="run in miniature, without judging the figures")
+    parser.add_argument("--package", default="tests.bench", help="where the benchmarks are")
+    parser.add_argument("--seconds", type=float, default=900, help="that one may take")
     parser.add_argument("names", nargs="*", metavar="NAME")
     given = parser.parse_args(arguments)
     os.environ[VARIABLE] = str(int(given.mini))
-    known = benchmarks()
+    known = benchmarks(given.package)
     if unknown := set(given.names) - set(known):
         parser.error(f"There is no benchmark {', '.join(sorted(unknown))}. There are: {', '.join(known)}.")
-    problems = _run_all(given.names or known)
+    names = given.names or known
+    problems = _run_all([f"{given.package}.{name}" for name in names], given.seconds)
     for name, problem in problems.items():
         print(f"{name}: {problem}", file=sys.stderr)
     return int(bool(problems))
 
 
-def _run_all(names: list[str]) -> dict[str, str]:
-    """Run them one after another; what was wrong with which."""
+def _run_all(modules: list[str], seconds: float) -> dict[str, str]:
+    """Run them one after another, each for `seconds` at most; what was wrong with which."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what a module leaves running becomes ours, to end
     problems = {}
     with tempfile.TemporaryDirectory(prefix="left4me-bench-") as folder:
@@ -68,9 +70,12 @@ def _run_all(names: list[str]) -> dict[str, str]:
             for command in ("migrate", "createcachetable"):
                 argv = [sys.executable, "manage.py", command, "-v", "0"]
                 subprocess.run(argv, env=environment(folder, postgres.url), check=True)
-            for name in names:
-                if problem := _run(name, _database(postgres, f"bench_{name}")):
+            for module in modules:
+                name = module.rpartition(".")[2]
+                if problem := _run(module, _database(postgres, f"bench_{name}"), seconds):
                     problems[name] = problem
+                    if problem != MISSES:  # which its figures say
+                        print(Figure.not_measured(name, problem), flush=True)
     return problems
 
 
@@ -85,10 +90,10 @@ def _database(postgres: Postgres, name: str) -> str:
     return address.format(name)
 
 
-def _run(name: str, database: str) -> str:
+def _run(module: str, database: str, seconds: float) -> str:
     """Run one module in a process of its own; what is wrong with it, if anything."""
-    argv = [sys.executable, "-m", "tests.bench.one", name]
-    process, limit = subprocess.Popen(argv, env=os.environ | {"DATABASE_URL": database}), time.monotonic() + SECONDS
+    argv = [sys.executable, "-m", "tests.bench.one", module]
+    process, limit = subprocess.Popen(argv, env=os.environ | {"DATABASE_URL": database}), time.monotonic() + seconds
     try:
         while process.poll() is None and time.monotonic() < limit:
             _reap(process.pid)
@@ -97,10 +102,8 @@ def _run(name: str, database: str) -> str:
     finally:
         _end(process)
     if code in (0, MISSED):
-        return "misses a bound" if code else ""
-    problem = f"took more than {SECONDS} s" if code is None else f"crashed with exit code {code}"
-    print(Figure.not_measured(name, problem), flush=True)
-    return problem
+        return MISSES if code else ""
+    return f"took more than {seconds:g} s" if code is None else f"crashed with exit code {code}"
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -50,8 +50,8 @@ def _backlog(site: "Site", lines: int, viewers: int) -> Iterator[Figure]:
     yield Figure(f"{name}.viewers_short_of_the_last_line", short + gone, "viewers", 0)
     yield Figure(f"{name}.lost_or_doubled", sum(one["lost"] + one["doubled"] for one in reports), "lines", 0)
     yield Figure(f"{name}.everybody_caught_up", math.nan if min(took) < 0 else max(took), "s", 10)
-    yield Figure(f"{name}.p50_at_the_end", at_the_end.get("p50", math.nan), "ms", 250)
-    yield Figure(f"{name}.p99_at_the_end", at_the_end.get("p99", math.nan), "ms", 1000)
+    yield Figure(f"{name}.p50_at_the_end", at_the_end.get("p50", math.nan), "ms")
+    yield Figure(f"{name}.p99_at_the_end", at_the_end.get("p99", math.nan), "ms", 2500)
 
 
 def _fill(stream: int, lines: int) -> None:

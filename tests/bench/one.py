@@ -1,4 +1,4 @@
-"""Runs one benchmark on the database that `tests.bench` made for it: `python -m tests.bench.one NAME`."""
+"""Runs one benchmark on the database that `tests.bench` made for it: `python -m tests.bench.one MODULE`."""
 
 import importlib
 import os
@@ -33,14 +33,14 @@ def report(figures: Iterable[Figure | tuple[str, float, str, float]]) -> bool:
     return missed
 
 
-def main(name: str) -> int:
+def main(module: str) -> int:
     with tempfile.TemporaryDirectory(prefix="left4me-bench-") as folder:
         os.chmod(folder, 0o755)  # a game's user must reach its own folder
         os.environ |= environment(folder, os.environ["DATABASE_URL"])
         import django
 
         django.setup()
-        return MISSED * report(importlib.import_module(f"tests.bench.{name}").figures())
+        return MISSED * report(importlib.import_module(module).figures())
 
 
 if __name__ == "__main__":

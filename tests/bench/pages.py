@@ -14,6 +14,15 @@ FRAME = 1000 / 60  # milliseconds at 60 frames a second
 
 
 def figures() -> Iterator[Figure]:
+    from tests.browser.conftest import chromium_path
+
+    if not chromium_path():
+        yield Figure.not_measured("pages", "chromium is missing: apt-get install chromium")
+        return
+    yield from _of_a_long_log()
+
+
+def _of_a_long_log() -> Iterator[Figure]:
     from django.conf import settings
     from django.contrib.auth import get_user_model
     from playwright.sync_api import expect, sync_playwright
