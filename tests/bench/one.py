@@ -23,11 +23,10 @@ def environment(folder: str, database: str) -> dict[str, str]:
     }
 
 
-def report(figures: Iterable[Figure | tuple[str, float, str, float]]) -> bool:
+def report(figures: Iterable[Figure]) -> bool:
     """Print each figure; whether one misses. A miniature run only needs them to be there."""
     missed = False
-    for given in figures:
-        figure = Figure(*given)
+    for figure in figures:
         print(figure, flush=True)
         missed |= figure.failed or (figure.short and not MINI)
     return missed

@@ -63,7 +63,7 @@ def hostile_specs() -> list[str]:
     ]  # fmt: skip
     bad = [piece for piece in pieces if piece not in ("1", "good")]
     specs: list[str] = []
-    while len(specs) < cases(50, 150):
+    while len(specs) < cases(60, 150):
         spec = dict(GOOD)
         if pick.random() < 0.5:
             spec["installation"] = "/".join(pick.choice(bad) for _ in range(pick.randint(1, 4)))
