@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -14,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from jobs.models import Stream
 from portal.models import User
 from servers.models import Blueprint, Membership, Node, Right, Server, ServerPort
-from tests.generated import SEED, SOAK
+from tests.generated import SEED, SOAK, cases
 from tests.stack import Stack
 
 PASSWORD = "correct horse battery"
@@ -29,15 +30,25 @@ class ByMachine(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByMachine | None:
-    return ByMachine(config, log) if config.option.markexpr == "host" else None
+    return ByMachine(config, log) if config.option.markexpr in ("host", "soak and host") else None
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A shell starts background jobs with SIGINT ignored, and so would the games be that it shall stop."""
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(SEED)
+    hypothesis.settings.register_profile("generated", max_examples=cases(100, 2000), deadline=None)
+    hypothesis.settings.load_profile("generated")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test that hypothesis generates cases for is of the soak, without a word in it."""
+    for item in items:
+        if hypothesis.is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker("soak")
 
 
 def pytest_report_header() -> str:

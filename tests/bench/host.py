@@ -4,18 +4,18 @@ The portal is not needed for this: the units are put in place as the installer d
 ratio is the bare directory's time over the mount's, the two measured in turns, the best of each.
 """
 
-import math
 import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.figure import Figure
+from tests.bench.scale import scaled
 from tests.deploy.host import Host, why_not
 
 PLACE = "/var/lib/left4me"
 LAYERS = 5
-MANY = 50
+MANY, FOLDERS, PACK_MIB, APPENDS = scaled((50, 200, 400, 20_000), (2, 5, 4, 200))
 SETUP = """
 set -e
 apt-get install -y -qq --no-install-recommends fuse3 fuse-overlayfs polkitd dbus acl >/dev/null
@@ -28,18 +28,18 @@ cp "$D/etc/journald@left4me.conf" /etc/systemd/ && cp $D/units/*.service $D/unit
 install -D $D/units/left4me-server-257.conf /etc/systemd/system/left4me-server@.service.d/left4me-server-257.conf
 systemctl daemon-reload
 """
-# Makes `count` servers over one installation of 20,000 small files and a pack, with four more layers.
+# Makes `count` servers over one installation of folders with 100 small files each and a pack, with four more layers.
 MAKE = """
-import json, os, pwd, sys
-place, count, layers = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+import json, os, sys
+place, (count, layers, folders, mib) = sys.argv[1], map(int, sys.argv[2:])
 game = f"{place}/installations/bench/1"
-for number in range(200):
+for number in range(folders):
     os.makedirs(f"{game}/files/{number}", exist_ok=True)
     for file in range(100):
         with open(f"{game}/files/{number}/{file}", "wb") as small:
             small.write(b"x" * 1500)
 with open(f"{game}/pack", "wb") as pack:
-    for _ in range(400):
+    for _ in range(mib):
         pack.write(os.urandom(1 << 20))
 with open(f"{game}/game", "w") as program:
     program.write("#!/bin/sh\\ntrap 'exit 0' INT TERM\\nwhile :; do sleep 1000 & wait $!; done\\n")
@@ -62,9 +62,9 @@ os.system(f"chown -R left4me:left4me-game {place}; chmod -R g+rwX {place}")
 # Times one thing in several trees, in turns and by the same code; prints the best seconds of each.
 MEASURE = """
 import os, sys, time
-what, rounds, *trees = sys.argv[1:]
+what, rounds, folders, appends, *trees = sys.argv[1:]
 def read(tree):
-    for folder in range(200):
+    for folder in range(int(folders)):
         for file in range(100):
             with open(f"{tree}/files/{folder}/{file}", "rb", buffering=0) as small:
                 small.read()
@@ -74,7 +74,7 @@ def sequential(tree):
         pass
     os.close(descriptor)
 def append(tree):
-    for number in range(20_000):
+    for _ in range(int(appends)):
         with open(f"{tree}/bench.log", "ab", buffering=0) as log:
             log.write(b"a line of a game's log, eighty characters long, as they are written all day\\n")
     os.unlink(f"{tree}/bench.log")
@@ -101,20 +101,19 @@ began = time.perf_counter()
 subprocess.run(["systemctl", "start", *sys.argv[1].split()], check=True)
 print(time.perf_counter() - began)
 """
-ROUNDS = 10
-COLD_ROUNDS = 7
-SMALL_FILES = 0.8
+ROUNDS, COLD_ROUNDS = scaled((10, 7), (1, 1))
+SMALL_FILES_FIRST, SMALL_FILES = 0.8, 0.65
 
 
 def figures() -> Iterator[Figure]:
     """Figures of the kernel driver with their bounds, those of the fuse driver beside them."""
     if reason := why_not():
-        print(f"The host's figures cannot be measured: {reason}.")
-        yield Figure("host.measured", math.nan, "", 0)
+        yield Figure.not_measured("host", reason)
         return
     with Host("trixie") as host:
         host.sh(SETUP, timeout=300)
-        host.run("/usr/bin/python3", "-c", MAKE, PLACE, str(MANY), str(LAYERS), timeout=300)
+        sizes = map(str, (MANY, LAYERS, FOLDERS, PACK_MIB))
+        host.run("/usr/bin/python3", "-c", MAKE, PLACE, *sizes, timeout=300)
         yield from _starts(host)
         yield from _driver(host, "kernel", bounded=True)
         host.sh(
@@ -151,8 +150,8 @@ def _driver(host: Host, driver: str, *, bounded: bool) -> Iterator[Figure]:
             Path("/proc/sys/vm/drop_caches").write_text("3")
             seconds[tree] = _measure(host, "read", 1, tree)[0]
         ratios.append(seconds[bare] / seconds[merged])
-    yield _ratio(f"{driver}.read_first", statistics.median(ratios), SMALL_FILES if bounded else None)
-    # All in memory: the price of an open alone, which misses the bound by any way to mount (docs/performance.md).
+    yield _ratio(f"{driver}.read_first", statistics.median(ratios), SMALL_FILES_FIRST if bounded else None)
+    # All in memory: the price of an open alone, of which overlayfs takes its share (docs/performance.md).
     for what, bound in (("read", SMALL_FILES), ("sequential", 0.95), ("append", 0.4)):
         of_bare, of_merged = _measure(host, what, ROUNDS, *trees)
         yield _ratio(f"{driver}.{what}", of_bare / of_merged, bound if bounded else None)
@@ -165,5 +164,5 @@ def _ratio(name: str, value: float, bound: float | None) -> Figure:
 
 def _measure(host: Host, what: str, rounds: int, *trees: str) -> list[float]:
     """Best seconds of each tree."""
-    done = host.run("/usr/bin/python3", "-c", MEASURE, what, str(rounds), *trees, timeout=900)
+    done = host.run("/usr/bin/python3", "-c", MEASURE, what, *map(str, (rounds, FOLDERS, APPENDS)), *trees, timeout=900)
     return [float(seconds) for seconds in done.stdout.split()]

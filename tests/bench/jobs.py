@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.figure import Figure, latencies, percentile
+from tests.bench.scale import scaled
 
-ONE_BY_ONE, BURST, WARM_UP, COMPARED = 200, 100, 8, 40
+ONE_BY_ONE, BURST, WARM_UP, COMPARED = scaled((200, 100, 8, 40), (5, 5, 1, 2))
 
 
 def figures() -> Iterator[Figure]:
@@ -23,7 +24,7 @@ def figures() -> Iterator[Figure]:
         ours = _ours(ONE_BY_ONE)
         yield from latencies("jobs.enqueue_to_handler", ours, p50=15, p99=60)
         yield from latencies(f"jobs.enqueue_to_handler_in_a_burst_of_{BURST}", _ours(BURST, at_once=True))
-        clusters.environment["DJANGO_SETTINGS_MODULE"] = "tests.bench.orm_settings"
+        clusters.environment["DJANGO_SETTINGS_MODULE"] = "tests.load.orm_settings"
         clusters.start("qcluster")
         _theirs(WARM_UP)
         theirs = _theirs(COMPARED)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.figure import Figure, percentile
+from tests.bench.scale import scaled
 
 if TYPE_CHECKING:
     from servers.models import Server
 
-ITEMS, ALONE, FILES_EACH = 300, 80, 60  # a stack holds 100 layers
-ASKED = 60
-WARM = 3
+ITEMS, ALONE, FILES_EACH = scaled((300, 80, 60), (4, 2, 3))  # a stack holds 100 layers
+ASKED, WARM = scaled((60, 3), (2, 1))
 
 
 def figures() -> Iterator[Figure]:

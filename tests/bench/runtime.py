@@ -1,25 +1,22 @@
-"""What a start and a server cost with the local runtime: `python -m tests.bench.runtime`, and part of `make bench`.
+"""What a start and a server cost with the local runtime."""
 
-Each figure is (name, value, unit, bound); it is short when the value is above its bound.
-"""
-
-import statistics
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-Figure = tuple[str, float, str, float]
+from tests.bench.figure import Figure, latencies
+from tests.bench.scale import scaled
 
-STARTS = 20
+STARTS = scaled(20, 2)
 LAYERS = 5
-FILES, BULK_MIB = 2000, 64
-WATCHED = 200
+FILES, BULK_MIB = scaled((2000, 64), (50, 1))
+WATCHED = scaled(200, 5)
 
 
 def figures() -> Iterator[Figure]:
-    """Measure on this machine; Django must be set up. Leaves nothing behind."""
+    """Measure on this machine."""
     from django.test import override_settings
 
     with tempfile.TemporaryDirectory(prefix="left4me-bench-") as folder, override_settings(STATE_DIR=Path(folder)):
@@ -34,20 +31,10 @@ def figures() -> Iterator[Figure]:
             files={f"cfg/{n}.cfg": b"x" * 1000 for n in range(10)},
         )
         times = [_start(runtime, spec) for _ in range(STARTS)]
-        yield ("start with 5 layers → process running, median", round(statistics.median(times), 1), "ms", 300)
-        yield (
-            "start with 5 layers → process running, nine in ten",
-            round(sorted(times)[STARTS * 9 // 10 - 1], 1),
-            "ms",
-            300,
-        )
-        yield ("disk of a created server", round(_disk(runtime.tree("bench").parent) / 2**20, 3), "MiB", 1)
-        yield (
-            f"a look at {WATCHED} idle servers' states and consoles",
-            round(_poll(runtime, Path(folder)), 1),
-            "ms",
-            50,
-        )
+        yield from latencies("runtime.start_5_layers", times, p50=300, p99=300)
+        yield Figure("runtime.disk_of_a_created_server", _disk(runtime.tree("bench").parent) / 2**20, "MiB", 1)
+        look = _poll(runtime, Path(folder))
+        yield Figure(f"runtime.look_at_{WATCHED}_idle_servers_states_and_consoles", look, "ms", 50)
 
 
 def _layers(folder: Path) -> tuple[Path, ...]:
@@ -91,11 +78,3 @@ def _poll(runtime, folder: Path) -> float:  # type: ignore[no-untyped-def]
         for name in names:
             runtime.read_console(name, cursors[name])
     return (time.perf_counter() - began) * 100
-
-
-if __name__ == "__main__":
-    import django
-
-    django.setup()
-    for name, value, unit, bound in figures():
-        print(name, value, unit, bound, "ok" if value <= bound else "short")

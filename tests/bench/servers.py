@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench.figure import Figure, latencies
+from tests.bench.scale import scaled
 
 if TYPE_CHECKING:
     from servers.models import Server
 
-STARTS, CREATED = 20, 20
-BIG_GAME_MIB = 256
+STARTS, CREATED = scaled((20, 20), (2, 1))
+BIG_GAME_MIB = scaled(256, 16)
 
 
 def figures() -> Iterator[Figure]:

@@ -165,7 +165,7 @@ class Host:
         for cgroup in self.cgroups:
             cgroup.mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            ["systemd-nspawn", "-q", "-D", self.root, "-M", self.folder.name[:60].replace("_", "-"), "--boot",
+            ["systemd-nspawn", "-q", "-D", self.root, "-M", self.folder.name[:60].replace("_", "x"), "--boot",
              "--register=no", "--keep-unit", "--private-users=no", "--capability=all", f"--bind={self.fuse}:/dev/fuse",
              f"--bind-ro={BASE}:/mnt/checkout", f"--bind-ro={cached_wheels(self.suite)}:/mnt/wheels",
              "--console=pipe"],

@@ -1,7 +1,6 @@
 """What the portal's user and a hostile game try on a real host, each refused and logged."""
 
 import json
-import random
 import re
 import textwrap
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ import pytest
 
 from tests.deploy.host import Host
 from tests.deploy.installed import Installed
+from tests.generated import cases, dice
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.host
@@ -92,13 +92,16 @@ def test_the_portal_may_not_use_other_verbs(portal: Installed, call: str, argume
     assert was_refused(said), said
 
 
+HOSTILE_NAMES = cases(100, 300)
+
+
 def hostile_names() -> list[str]:
-    """300 names of units that look like a game's but are none; the same in every run."""
-    pick = random.Random(3)
+    """Names of units that look like a game's but are none."""
+    pick = dice("unit names")
     parts = ["..", "/", "\\", "\\x2f", "\\x2e\\x2e", " ", "\n", "\t", "@", ".", ",", ";", "$", "%", "*", "A", "Ä", "_",
              ":", "-", "--", "x" * 40, ".service", ".mount", "\u202e", "root", "'", '"', "|", "&"]  # fmt: skip
     names: list[str] = []
-    while len(names) < 300:
+    while len(names) < HOSTILE_NAMES:
         middle = "".join(pick.choice([*parts, "a", "b1"]) for _ in range(pick.randint(1, 5)))
         prefix = pick.choice(["left4me-server@", "left4me-overlay@", "left4me-build@", "left4me-", "xleft4me-server@"])
         name = prefix + middle + pick.choice([".service", ".service", ".socket", ".service.service", ""])
@@ -117,11 +120,12 @@ for name in json.load(sys.stdin):
 """
 
 
-def test_none_of_300_hostile_unit_names_is_started(portal: Installed) -> None:
+@pytest.mark.soak
+def test_none_of_hundreds_of_hostile_unit_names_is_started(portal: Installed) -> None:
     names = hostile_names()
     done = portal.host.run("python3", "-c", ASK, user="left4me", text=json.dumps(names), timeout=240)
     results = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(results) == 300
+    assert len(results) == HOSTILE_NAMES
     for name, code, said in results:
         assert code, f"{name!r} was accepted"
         assert was_refused(said), f"{name!r}: {said}"

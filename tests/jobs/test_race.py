@@ -1,17 +1,19 @@
-"""Eight clusters race for 500 jobs over 20 subjects while their processes are killed at random."""
+"""Eight clusters race for hundreds of jobs over 20 subjects while their processes are killed at random."""
 
-import random
 import time
+from random import Random
 
+import pytest
 from django.db import connection
 from django.db.models import Count
 
 from jobs.models import Job
 from tests.engine.clusters import Clusters, ask, lines_of
+from tests.generated import cases, dice
 from tests.stack import wait_for
 
-CLUSTERS, JOBS, SUBJECTS, LINES = 8, 500, 20, 5
-KILLING = 8.0  # seconds
+CLUSTERS, SUBJECTS, LINES = 8, 20, 5
+JOBS, KILLING = cases(300, 500), cases(4, 8)  # KILLING in seconds
 
 DOUBLE_RUNS = """
 SELECT count(*) FILTER (WHERE NOT alone), count(*) - count(DISTINCT job),
@@ -34,28 +36,29 @@ def counted() -> dict[str, int]:
     return dict(Job.objects.order_by().values_list("state").annotate(Count("pk")))
 
 
-def kill_at_random(clusters: Clusters, dice: random.Random) -> int:
+def kill_at_random(clusters: Clusters, chance: Random) -> int:
     """Every quarter of a second a pusher, monitor or worker, now and then a whole cluster, which comes back."""
     kills, limit = 0, time.monotonic() + KILLING
     while time.monotonic() < limit:
-        name = dice.choice(sorted(clusters.processes))
-        if dice.random() < 0.1:
+        name = chance.choice(sorted(clusters.processes))
+        if chance.random() < 0.1:
             clusters.kill(name)
             clusters.start_cluster(name)
             kills += 2  # its workers
         elif children := clusters.children(name):
-            dice.choice(children).kill()
+            chance.choice(children).kill()
             kills += 1
         time.sleep(0.25)
     return kills
 
 
+@pytest.mark.soak
 def test_no_job_runs_twice_or_is_stuck_when_clusters_race_and_are_killed(clusters: Clusters) -> None:
     for number in range(CLUSTERS):
         clusters.start_cluster(f"cluster-{number}")
     jobs = [ask("witness", f"thing:{n % SUBJECTS}", lines=LINES, seconds=0.2) for n in range(JOBS)]
     wait_for(lambda: counted().get("succeeded", 0) > 20, seconds=60, what="the race being on")
-    kills = kill_at_random(clusters, random.Random(20))
+    kills = kill_at_random(clusters, dice("race"))
     at_work = list(Job.objects.filter(state="running").values_list("pk", flat=True))
     wait_for(lambda: not Job.objects.filter(pk__in=at_work, state="running").exists(), seconds=60, what="no job stuck")
     wait_for(lambda: not Job.objects.active().exists(), seconds=60, what="all jobs being over")

@@ -1,7 +1,6 @@
 """What a viewer of a stream gets: every line once and in order, gaps said, the end of a job."""
 
 import contextlib
-import random
 import threading
 
 import pytest
@@ -13,6 +12,7 @@ from jobs import events, streams
 from jobs.models import Job, Stream
 from portal.models import User
 from servers.models import Server
+from tests.generated import cases, dice
 from tests.jobs.sockets import Socket, metric, token_of
 from tests.stack import wait_for
 
@@ -142,15 +142,16 @@ def test_hostile_long_lines_come_in_bounded_frames(web: str, alice: User, consol
     assert largest < 600_000
 
 
-def test_nothing_is_lost_or_doubled_over_fifty_reconnections(web: str, alice: User, console: int) -> None:
-    total, reconnections = 100_000, 50
+@pytest.mark.soak
+def test_nothing_is_lost_or_doubled_over_many_reconnections(web: str, alice: User, console: int) -> None:
+    total, reconnections = cases(20_000, 100_000), cases(10, 50)
     token = token_of(alice)
-    dice = random.Random(4)
+    chance = dice("reconnections")
 
     def write() -> None:
         written = 0
         while written < total:
-            size = min(dice.randint(1, 500), total - written)
+            size = min(chance.randint(1, 500), total - written)
             append(console, written + 1, written + size)
             written += size
         connection.close()
@@ -158,7 +159,7 @@ def test_nothing_is_lost_or_doubled_over_fifty_reconnections(web: str, alice: Us
     writer = threading.Thread(target=write)
     writer.start()
     seen: list[tuple[int, str]] = []
-    breaks = sorted(dice.sample(range(1, total), reconnections))
+    breaks = sorted(chance.sample(range(1, total), reconnections))
     while len(seen) < total:
         with Socket(web, path(console, len(seen)), token=token) as socket:
             while len(seen) < total:

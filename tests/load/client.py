@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 RECEIVE = 256 * 1024
 WINDOW = 256  # handshakes under way at once
+EVERY = 0.1  # seconds between looks at whether everybody has the last line
 
 
 class Seen(NamedTuple):
@@ -73,9 +74,11 @@ class Client:
 
     # Connecting.
 
-    def open(self, count: int, paths: list[str], after: int, seconds: float) -> int:
-        """Open `count` viewers, spread over `paths`; how many were let in."""
-        self.waiting = [Viewer(paths[number % len(paths)], after) for number in range(count)]
+    def open(self, count: int, paths: list[str], after: list[int], seconds: float) -> int:
+        """Open `count` more viewers, spread over `paths`, and over `after`; how many were let in since the start."""
+        self.waiting += [
+            Viewer(paths[number % len(paths)], after[number // len(paths) % len(after)]) for number in range(count)
+        ]
         limit = time.monotonic() + seconds
         while (self.waiting or self.connecting) and time.monotonic() < limit:
             self.turn(0.05)
@@ -106,6 +109,14 @@ class Client:
             lines += ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
             lines += [f"Sec-WebSocket-Key: {'A' * 22}=="]
         return "\r\n".join([*lines, f"Authorization: Bearer {self.token}", "", ""]).encode()
+
+    def close(self) -> None:
+        """Leave, without a word."""
+        for viewer in self.viewers.values():
+            assert viewer.connection
+            viewer.connection.close()
+        self.viewers.clear()
+        self.poll.close()
 
     # Reading.
 
@@ -225,7 +236,7 @@ class Client:
         self.target = target
         began = time.monotonic()
         while time.monotonic() < began + seconds:
-            turn_ends = time.monotonic() + 0.1
+            turn_ends = time.monotonic() + EVERY
             while (left := turn_ends - time.monotonic()) > 0:
                 self.turn(left)
             if not (self.waiting or self.connecting) and all(one.after >= target for one in self.viewers.values()):

@@ -15,6 +15,7 @@ from jobs.models import Stream
 from portal.models import User
 from portal.tokens import create_token
 from servers.models import Node, Server
+from tests.bench.scale import scaled
 from tests.load.processes import ENVIRONMENT, Process, cpu, resident
 from tests.stack import Stack
 
@@ -49,18 +50,26 @@ class Site:
             running.memory = running.resident()
             for port in running.ports if viewers else []:
                 running.clients.append(ends.enter_context(self.viewers(port, viewers, streams, **options)))
-            time.sleep(1)
+            time.sleep(scaled(1, 0))
             yield running
 
     @contextmanager
-    def viewers(self, address: Any, viewers: int, streams: list[int], **options: Any) -> Iterator[Any]:
-        """A client of a web process that is running."""
+    def viewers(
+        self, address: Any, viewers: int, streams: list[int], *, after: int = 0, **options: Any
+    ) -> Iterator[Any]:
+        """A client of a web process that is running, with viewers who have the lines up to `after`."""
         address = ["127.0.0.1", address] if isinstance(address, int) else address
         with Process("tests.load.client", address=address, token=self.token, **options) as client:
-            paths = [f"/ws/streams/{stream}/" for stream in streams]
-            opened = client.ask("open", count=viewers, paths=paths, after=0, seconds=120)
-            assert opened == viewers, f"only {opened} of {viewers} viewers were let in"
+            come(client, viewers, streams, [after])
             yield client
+
+
+def come(client: Any, viewers: int, streams: list[int], after: list[int]) -> None:
+    """Let more viewers come to a client, spread over `streams` and over the lines that they have already."""
+    before = client.ask("report")["open"]
+    paths = [f"/ws/streams/{stream}/" for stream in streams]
+    opened = client.ask("open", count=viewers, paths=paths, after=after, seconds=120) - before
+    assert opened == viewers, f"only {opened} of {viewers} viewers were let in"
 
 
 @dataclass

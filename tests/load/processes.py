@@ -1,6 +1,7 @@
 """The helpers of a load test: a client process, a writer, somebody who opens pages, and what a process uses."""
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -56,18 +57,23 @@ class Process:
         return self.answer()
 
 
-def write(streams: list[int], *, seconds: float, batches: float, lines: int) -> float:
-    """Append `lines` a batch to every stream, `batches` a second, evenly spread; the share of them that got written.
+def write(
+    streams: list[int], *, seconds: float = math.inf, until: threading.Event | None = None, batches: float, lines: int
+) -> float:
+    """Append `lines` a batch to every stream, `batches` a second, evenly spread, for `seconds` or `until` it is set.
+
+    Returns the share of them that got written.
 
     Every line begins with the time it was appended at. Many streams are written by a few threads, each some streams a
     transaction, since PostgreSQL puts the commits that notify one after another, each with its flush to disk.
     """
-    hands = min(WRITERS, len(streams))
+    hands, until = min(WRITERS, len(streams)), until or threading.Event()
     with ThreadPoolExecutor(hands) as pool:
-        return min(pool.map(lambda hand: _write(streams[hand::hands], seconds, batches, lines), range(hands)))
+        shares = [pool.submit(_write, streams[hand::hands], seconds, until, batches, lines) for hand in range(hands)]
+        return min(share.result() for share in shares)
 
 
-def _write(streams: list[int], seconds: float, batches: float, lines: int) -> float:
+def _write(streams: list[int], seconds: float, until: threading.Event, batches: float, lines: int) -> float:
     from django.db import connection, transaction
 
     from jobs.streams import append
@@ -75,7 +81,7 @@ def _write(streams: list[int], seconds: float, batches: float, lines: int) -> fl
     groups = [streams[start : start + GROUP] for start in range(0, len(streams), GROUP)]
     period = 1 / batches / len(groups)
     began, number = time.monotonic(), 0
-    while time.monotonic() < began + seconds:
+    while time.monotonic() < began + seconds and not until.is_set():
         time.sleep(max(0, began + number * period - time.monotonic()))
         text = f"{time.monotonic_ns()} Player {number % 24} picked up a first aid kit near the safe room"
         with transaction.atomic():
@@ -83,7 +89,7 @@ def _write(streams: list[int], seconds: float, batches: float, lines: int) -> fl
                 append(stream, [text] * lines)
         number += 1
     connection.close()
-    return min(1, number * period / seconds)
+    return min(1, number * period / (time.monotonic() - began))
 
 
 class Pages(threading.Thread):

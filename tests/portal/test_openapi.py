@@ -16,6 +16,9 @@ from portal.models import User
 from portal.tokens import create_token
 from servers import services
 from servers.models import Layer, Membership, Right, Server
+from tests.generated import cases
+
+pytestmark = pytest.mark.soak
 
 schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", get_wsgi_application())
 
@@ -56,7 +59,7 @@ def check(case: schemathesis.Case, token: str, *but: Any) -> None:
         transaction.set_rollback(True)
 
 
-few = settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=cases(10, 100), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 @schema.parametrize()

@@ -13,7 +13,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-CASES = 10_000
+from tests.generated import cases
+
+CASES = cases(1000, 10_000)
 SECONDS = 5  # of processor time, so that a busy machine does not look like a hang
 AGAIN = 500  # of the last inputs, read twice more: what the second time leaves behind is a leak
 NUMBERS = (b"\0", b"\xff", b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"9" * 9)
@@ -43,21 +45,21 @@ def _edited(good: bytes, edits: bytes) -> bytes:
     return bytes(data)
 
 
-def try_all(read: Callable[..., None], cases: int = CASES, **inputs: st.SearchStrategy[Any]) -> None:
-    """Call `read`, which lets out no error that is allowed, with `cases` inputs drawn from `inputs`."""
-    count, last = 0, deque[dict[str, Any]](maxlen=AGAIN)
+def try_all(read: Callable[..., None], count: int = CASES, **inputs: st.SearchStrategy[Any]) -> None:
+    """Call `read`, which lets out no error that is allowed, with `count` inputs drawn from `inputs`."""
+    read_so_far, last = 0, deque[dict[str, Any]](maxlen=AGAIN)
 
-    @settings(max_examples=cases, deadline=None)
+    @settings(max_examples=count, deadline=None)
     @given(**inputs)
     def once(**drawn: Any) -> None:
-        nonlocal count
+        nonlocal read_so_far
         with in_time():
             read(**drawn)
-        count += 1
+        read_so_far += 1
         last.append(drawn)
 
     once()
-    assert count >= cases
+    assert read_so_far >= count
     left = [_held_after(read, last) for _ in range(2)]
     assert left[1][0] == left[0][0], "descriptors stay open"
     assert left[1][1] - left[0][1] < len(last), "memory is kept for each input"

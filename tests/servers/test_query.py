@@ -15,6 +15,7 @@ from servers.protocols import a2s, quake3, teeworlds
 from servers.protocols.answer import Player, QueryResult
 from servers.protocols.wire import OUT_OF_BAND, TEXT, MalformedError
 from servers.query import QueryError, query
+from tests.generated import cases
 from tests.servers.malformed import damaged, try_all
 
 INFO = b"I\x11A server\0c1m1_hotel\0left4dead2\0Left 4 Dead 2\0\x26\x02\x03\x08\x01dl\0\x012.2.2.9\0"
@@ -133,7 +134,8 @@ TEEWORLDS = b"\x21" + bytes(8) + OUT_OF_BAND + b"inf3\0" + b"0.7\0name\0host\0dm
 GOOD = [INFO, PLAYERS, STATUS, TEEWORLDS]
 
 
-def test_ten_thousand_malformed_packets_break_no_reader() -> None:
+@pytest.mark.soak
+def test_thousands_of_malformed_packets_break_no_reader() -> None:
     def read(packet: bytes) -> None:
         for reader in READERS:
             with contextlib.suppress(MalformedError):
@@ -153,6 +155,7 @@ def sound(answer: QueryResult | tuple[Player, ...]) -> None:
     assert all(len(player.name) <= TEXT and (player.name.isprintable() or not player.name) for player in players)
 
 
+@pytest.mark.soak
 def test_malformed_answers_end_each_query_at_once() -> None:
     """Over the wire: several packets to each request, the last of which ends every exchange."""
     sent: list[bytes] = []
@@ -175,5 +178,5 @@ def test_malformed_answers_end_each_query_at_once() -> None:
         stack = contextlib.AsyncExitStack()
         port = runner.run(stack.enter_async_context(peer(answer)))
         packets = st.lists(damaged(*wire, edits=1), max_size=3)
-        try_all(ask, 2000, slug=st.sampled_from(["left4dead2", "openarena", "teeworlds"]), packets=packets)
+        try_all(ask, cases(500, 2000), slug=st.sampled_from(["left4dead2", "openarena", "teeworlds"]), packets=packets)
         runner.run(stack.aclose())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from servers import games, rcon
 from tests.games_cache import SECRET, running
+from tests.generated import cases
 from tests.servers.malformed import damaged, try_all
 from tests.stack import wait_for
 
@@ -93,8 +94,9 @@ def test_a_wrong_password_is_its_own_error_and_shows_nowhere(practice, caplog) -
     assert not any("guessed-password" in text for text in shown)
 
 
+@pytest.mark.soak
 def test_the_practice_game_survives_malformed_packets(practice) -> None:
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=cases(60, 600), deadline=None)
     @given(
         st.binary(max_size=300),
         st.sampled_from([b"", b"\xff" * 4, b"\xff\xff\xff\xffT", struct.pack("<lll", 12, 1, 3)]),
@@ -168,7 +170,8 @@ async def test_a_command_of_two_lines_is_not_sent() -> None:
         await rcon.command(games.get("practice"), "127.0.0.1", {"game": 1}, SECRET, "say hi\nquit")
 
 
-def test_ten_thousand_malformed_answers_end_each_command_at_once() -> None:
+@pytest.mark.soak
+def test_thousands_of_malformed_answers_end_each_command_at_once() -> None:
     """Over the wire: the game says all it has to say as soon as somebody connects, and no more."""
     sent = b""
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from servers.protocols.status import Listed, read_players, read_roll
 from servers.protocols.wire import TEXT
+from tests.generated import cases
 from tests.servers.malformed import damaged, try_all
 
 L4D2 = """hostname: left4me
@@ -87,6 +88,7 @@ def test_a_quake_player_keeps_their_own_slot_whatever_they_are_called(name: str,
     assert [player.id for player in read_players("quake3", line)] == [slot]
 
 
+@pytest.mark.soak
 def test_malformed_answers_are_read() -> None:
     def read(answer: bytes) -> None:
         text = answer.decode(errors="replace")
@@ -95,4 +97,4 @@ def test_malformed_answers_are_read() -> None:
                 assert len(player.name) <= TEXT
                 assert player.name.isprintable()
 
-    try_all(read, 2500, answer=damaged(L4D2.encode(), OPENARENA.encode(), TEEWORLDS.encode()))
+    try_all(read, cases(500, 2500), answer=damaged(L4D2.encode(), OPENARENA.encode(), TEEWORLDS.encode()))

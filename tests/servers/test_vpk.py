@@ -8,6 +8,7 @@ import pytest
 from hypothesis import strategies as st
 
 from servers import keyvalues, vpk
+from tests.generated import cases
 from tests.servers.addons import campaign
 from tests.servers.addons import vpk as pack
 from tests.servers.malformed import MemoryFile, damaged, try_all
@@ -59,7 +60,8 @@ def test_a_malformed_package_says_what_is_wrong(tmp_path: Path, data: bytes, rea
         vpk.read_directory(path)
 
 
-def test_ten_thousand_malformed_packages_are_read_or_refused() -> None:
+@pytest.mark.soak
+def test_thousands_of_malformed_packages_are_read_or_refused() -> None:
     def read(data: bytes) -> None:
         file.hold(data)
         with suppress(vpk.VpkError):
@@ -82,12 +84,13 @@ def _with_header(drawn: bytes) -> bytes:
     return struct.pack("<III", vpk.SIGNATURE, 1 + drawn[0] % 2, said) + drawn[1:]
 
 
+@pytest.mark.soak
 def test_malformed_key_values_are_read() -> None:
     def read(text: str) -> None:
         pairs = keyvalues.parse(text)
         assert isinstance(keyvalues.table(pairs, "a"), list) and keyvalues.text(pairs, "b").isprintable()
 
-    try_all(read, 2500, text=st.text(alphabet='"{}\\/ \n[]abc$', max_size=200))
+    try_all(read, cases(500, 2500), text=st.text(alphabet='"{}\\/ \n[]abc$', max_size=200))
 
 
 def test_deep_and_long_key_values_end_soon() -> None:

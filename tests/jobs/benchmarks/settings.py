@@ -1,0 +1,3 @@
+"""No benchmark: it has no figures."""
+
+NAME = "settings"

@@ -1,0 +1,3 @@
+"""Does not even load."""
+
+raise RuntimeError("this benchmark does not load")
