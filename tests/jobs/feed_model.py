@@ -69,7 +69,7 @@ class Database:
     async def read(self, cursors: list[Cursor]) -> list[Part | None]:
         """See `Reader.read`."""
         assert self.asked is None, "the feed asks one question at a time"
-        assert 0 < len(set(cursors)) == len(cursors), "it asks for nothing, or for the same twice"
+        assert cursors, "it asks for nothing"
         self.reads += 1
         self.asked, self.taken, self._cursors = asyncio.get_running_loop().create_future(), None, list(cursors)
         try:
