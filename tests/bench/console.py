@@ -1,7 +1,7 @@
 """From what a game prints to its viewers: how late a line is end to end, and what the agent costs.
 
 A real keeper runs a game whose lines begin with the time they were printed at; a real agent stores them, a web process
-sends them on. `on_host` is the same path up to the agent with systemd and journald, on a booted machine.
+sends them on.
 """
 
 import math
