@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -60,7 +61,10 @@ def folder_of(name: str) -> int:
 
 def turns(watch: Watch, until: Callable[[], object], most: int = 200) -> int:
     """Let the agent go on until then; how often it had to. Nothing else wakes it: a lost wake-up fails."""
+    limit = time.monotonic() + 20
     for number in range(most):
+        if time.monotonic() > limit:
+            break
         watch.step()
         if until():
             return number
