@@ -37,12 +37,12 @@ class Agent:
         self._stopping = threading.Event()
         self._ours = threading.Event()  # set while the lock is held: the loops rest otherwise
         watch = Watch(node)
-        self.watch = Loop("watch", watch.step, 0.1, self._ours)
+        self.watch = Loop("watch", watch.step, 1, self._ours, bell=watch)
         self.queries = Loop("queries", Queries(node).step, 0.5, self._ours)
         self.housekeeping = Loop("housekeeping", Housekeeping(node, self.watch).step, 5, self._ours)
         self.waiting = Loop("waiting", Waiting(node).step, 1, self._ours)
         self.sampling = Loop("sampling", Sampling(node).step, EVERY, self._ours)
-        self._look_again = watch.look_again
+        self._scan_soon, self._start_over = watch.scan_soon, watch.start_over
 
     def stop(self, *_: object) -> None:
         self._stopping.set()
@@ -68,9 +68,9 @@ class Agent:
             with psycopg.connect(**connection.get_connection_params(), autocommit=True) as session:
                 self._take(session)
                 session.execute(f"LISTEN {events.CHANNEL}")
+                self._start_over()
                 self._ours.set()
                 tell_ready()
-                self._look_again()
                 self._listen(session)
         except psycopg.OperationalError as error:
             log.warning("The database is away (%s). Trying again.", str(error).strip())
@@ -88,5 +88,5 @@ class Agent:
         while not self._stopping.is_set():
             for notice in session.notifies(timeout=0.5, stop_after=1):
                 if notice.payload.startswith("server:"):
-                    self._look_again()
+                    self._scan_soon()
             session.execute("SELECT 1")  # notices a lost session

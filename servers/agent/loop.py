@@ -4,6 +4,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from django.db import OperationalError, connection
 
@@ -11,35 +13,46 @@ log = logging.getLogger(__name__)
 LONGEST_PAUSE = 5.0  # seconds between attempts while a step fails
 
 
-class Loop(threading.Thread):
-    """Calls `step` every `every` seconds while `may_run` is set, sooner when woken, until `stop`."""
+class Bell(Protocol):
+    """Something to sleep on."""
 
-    def __init__(self, name: str, step: Callable[[], None], every: float, may_run: threading.Event) -> None:
+    def wait(self, seconds: float, /) -> object:
+        """Until there is something to do, `seconds` at most."""
+
+    def ring(self) -> None:
+        """End a `wait`; from any thread."""
+
+
+class Loop(threading.Thread):
+    """Calls `step` every `every` seconds while `may_run` is set, sooner when `bell` says so, until `stop`."""
+
+    def __init__(
+        self, name: str, step: Callable[[], None], every: float, may_run: threading.Event, bell: Bell | None = None
+    ) -> None:
         super().__init__(name=name, daemon=True)
-        self.step, self.every, self.may_run = step, every, may_run
+        self.step, self.every, self.may_run, self.bell = step, every, may_run, bell
         self.last_success = time.monotonic()
-        self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._failures = 0
 
-    def wake(self) -> None:
-        self._wake.set()
-
     def stop(self) -> None:
-        self._stopping = True
-        self._wake.set()
+        self._stopping.set()
+        if self.bell:
+            self.bell.ring()
 
     def run(self) -> None:
-        while not self._stopping:
-            if self.may_run.wait(0.5) and not self._stopping:
-                self._attempt()
-                self._wake.wait(self.every if not self._failures else min(LONGEST_PAUSE, 0.5 * self._failures))
-                self._wake.clear()
+        while not self._stopping.is_set():
+            if self.may_run.wait(0.5) and not self._stopping.is_set():
+                self._attempt(self.step)
+                if self._failures or not self.bell:
+                    self._stopping.wait(min(LONGEST_PAUSE, 0.5 * self._failures) if self._failures else self.every)
+                else:
+                    self._attempt(partial(self.bell.wait, self.every))
         connection.close()
 
-    def _attempt(self) -> None:
+    def _attempt(self, step: Callable[[], object]) -> None:
         try:
-            self.step()
+            step()
             self.last_success = time.monotonic()
             self._failures = 0
         except Exception as error:

@@ -18,6 +18,7 @@ from servers.runtime.base import UnitState
 from servers.services.power import RESTART, START
 
 log = logging.getLogger(__name__)
+FIRST_CHECK = 1.0  # seconds after it was first seen not to run: somebody may just be restarting the unit by hand
 CHECK_EVERY = 2.0  # seconds, per server that does not run
 ATTEMPTS = 3
 WITHIN = timedelta(minutes=15)
@@ -33,7 +34,7 @@ class Revival:
     def consider(self, server: Server, state: UnitState) -> None:
         if server.desired != Server.Desired.RUN or state.unit != "stopped":
             self._next_check.pop(server.pk, None)
-        elif time.monotonic() >= self._next_check.get(server.pk, 0.0):
+        elif time.monotonic() >= self._next_check.setdefault(server.pk, time.monotonic() + FIRST_CHECK):
             self._next_check[server.pk] = time.monotonic() + CHECK_EVERY
             if _is_due(server):
                 self._start(server)

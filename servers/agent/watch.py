@@ -1,40 +1,33 @@
 """Sees what runs on the node: writes each server's state when it changes and every console line exactly once.
 
-States and consoles are one loop, so that a crash is told with the lines that came before it.
+States and consoles are one loop, so that a crash is told with the lines that came before it. It sleeps until something
+happens; all servers are scanned from time to time in any case, for a wake-up may be missed.
 """
 
-import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from django.db import DatabaseError, InterfaceError
-
-from jobs import streams
-from jobs.models import Stream
-from servers import games, services
+from servers import services
+from servers.agent.consoles import ROUND, Consoles
 from servers.agent.revival import Revival
 from servers.models import Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import UnitState
+from servers.runtime.wakes import Woken
 
-log = logging.getLogger(__name__)
-STATES_EVERY = 0.5  # seconds; at once when a server's topic was published
-ATTENTION = 5.0  # seconds after that in which a server on its way is looked at in every step
-AFTERGLOW = 5.0  # seconds a console is still read after its game was last seen alive
-BATCH, BATCHES = 1000, 5  # lines read at once of one server, and how often before it is the next one's turn
-UNREADABLE_PAUSE = 30.0  # seconds
+SCAN_EVERY = 1.0  # seconds; at once when a server's topic was published or the machine tells of a change
+ATTENTION, ATTENTIVE_EVERY = 5.0, 0.1  # seconds after that in which a server on its way is scanned so often
+SCAN_REST, SCAN_SHARE = 0.05, 3  # seconds between two scans at least, or so many times the processor time of one
+LINGER = 0.001  # seconds: what a game prints in one go is read, and stored, in one
 DETAIL_LENGTH = 300
 
 
 @dataclass
 class _Seen:
-    """What the agent remembers of a server between two looks; lost without harm."""
+    """What the agent remembers of a server between two scans; lost without harm."""
 
     server: Server
     state: UnitState | None = None
-    cursor: str | None = None  # None: ask the database how far the console was read
-    read_from: float = 0.0
-    read_until: float = field(default_factory=lambda: time.monotonic() + AFTERGLOW)
 
 
 def _is_on_its_way(seen: _Seen) -> bool:
@@ -42,42 +35,83 @@ def _is_on_its_way(seen: _Seen) -> bool:
 
 
 class Watch:
-    """`step` is called ten times a second; `look_again` from another thread makes the next one look at states."""
+    """`wait`, then `step`, in one thread; `scan_soon`, `start_over` and `ring` may be called from others."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, *, scan_every: float = SCAN_EVERY) -> None:
         self.node = node
+        self.scan_every = scan_every
         self.runtime = get_runtime()
         self.revival = Revival()
+        self.wakes = self.runtime.wakes()
+        self.consoles = Consoles(self.runtime, self.wakes.late)
         self._seen: dict[int, _Seen] = {}
-        self._next_look = self._attentive_until = 0.0
-        self.runtime.follow(self.look_again)
+        self._next_scan = self._attentive_until = self._scan_rests_until = 0.0
+        self._is_new = True
+        self.runtime.follow(self.scan_soon)
 
-    def look_again(self) -> None:
-        self._next_look, self._attentive_until = 0.0, time.monotonic() + ATTENTION
+    def scan_soon(self) -> None:
+        self._next_scan, self._attentive_until = 0.0, time.monotonic() + ATTENTION
+        self.wakes.ring()
+
+    def start_over(self) -> None:
+        """The node's lock was taken: another agent may have held it, and read on."""
+        self._is_new = True
+        self.scan_soon()
+
+    def ring(self) -> None:
+        """End a `wait`."""
+        self.wakes.ring()
+
+    def wait(self, seconds: float) -> None:
+        """Until there is something to do, `seconds` at most."""
+        began = time.monotonic()
+        until = min(began + seconds, self._scan_due, self.consoles.next_round)
+        self._take(self.wakes.wait(until - began))
+        if (now := time.monotonic()) < until:
+            # Woken, often by several at once. A flood of wake-ups must neither keep this busy nor make more rounds.
+            is_needed = min(self._scan_due, self.consoles.next_due) <= now
+            time.sleep(max(LINGER if is_needed else ROUND, self.consoles.rests_until - now))
+            self._take(self.wakes.wait(0))
+
+    @property
+    def _scan_due(self) -> float:
+        return max(self._next_scan, self._scan_rests_until)
 
     def step(self) -> None:
-        if time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + STATES_EVERY
-            self._look()
-            if time.monotonic() < self._attentive_until and any(map(_is_on_its_way, self._seen.values())):
-                self._next_look = 0.0
-        for seen in self._seen.values():
-            if seen.read_from <= time.monotonic() < seen.read_until:
-                self._try_console(seen)
+        if self._is_new:
+            self._is_new = False
+            self.consoles.forget_cursors()
+        if time.monotonic() >= self._scan_due:
+            self._scan()
+        if time.monotonic() >= self.consoles.next_round:
+            self.consoles.round()
 
-    def _look(self) -> None:
+    def _take(self, woken: Woken) -> None:
+        self.consoles.read_soon(woken.consoles, woken=True)
+        self.consoles.read_soon(woken.readable)
+        if woken.states:
+            self._next_scan = 0.0
+
+    def _scan(self) -> None:
+        began, self._next_scan = time.thread_time(), time.monotonic() + self.scan_every
         servers = self._servers()
         states = self.runtime.states([server.name for server in servers])
+        self.consoles.keep(servers)
+        for name in (name for name, state in states.items() if state.unit not in ("stopped", "crashed")):
+            self.consoles.is_alive(name)
+        live = self.consoles.live()
+        self.consoles.read_soon({*live, *self.wakes.follow(states, live)})
         known, self._seen = self._seen, {}
         for server in servers:
             seen = self._seen[server.pk] = known.get(server.pk) or _Seen(server)
-            seen.server = server
-            state = states[server.name]
-            if state.unit not in ("stopped", "crashed"):
-                seen.read_until = time.monotonic() + AFTERGLOW
+            seen.server, state = server, states[server.name]
             if state != seen.state or state.unit != server.unit:
                 self._changed(seen, state)
             self.revival.consider(server, state)
+        if time.monotonic() < self._attentive_until and any(map(_is_on_its_way, self._seen.values())):
+            self._next_scan = min(self._next_scan, time.monotonic() + ATTENTIVE_EVERY)
+        rest = max(SCAN_REST, SCAN_SHARE * (time.thread_time() - began))
+        self._scan_rests_until = time.monotonic() + rest
 
     def _servers(self) -> list[Server]:
         """What to watch. Files go by name: while a deleted server's are there, a new one of its name has none yet."""
@@ -85,41 +119,9 @@ class Watch:
         return list(Server.objects.present().filter(node=self.node).exclude(name__in=leaving.values("name")))
 
     def _changed(self, seen: _Seen, state: UnitState) -> None:
-        self._try_console(seen)
+        self.consoles.read_now(seen.server.name)
         server, detail = seen.server, state.detail[:DETAIL_LENGTH]
         if (state.unit, detail) != (server.unit, server.unit_detail):
             services.record_unit(server=server, unit=state.unit, detail=detail, at=state.since)
             server.unit = state.unit
         seen.state = state
-
-    def _try_console(self, seen: _Seen) -> None:
-        """One server's unreadable console must not keep the others from being read."""
-        try:
-            self._read_console(seen)
-        except (DatabaseError, InterfaceError):
-            raise
-        except Exception:
-            log.exception("The console of %s cannot be read", seen.server.name)
-            seen.read_from = time.monotonic() + UNREADABLE_PAUSE
-
-    def _read_console(self, seen: _Seen) -> None:
-        """Store what is new, up to a bound. After a failure the cursor is asked of the database: it may be saved."""
-        server, cursor = seen.server, seen.cursor
-        seen.cursor = None
-        if cursor is None:
-            cursor = Stream.objects.values_list("cursor", flat=True).get(pk=server.console_id)
-        for _ in range(BATCHES):
-            lines, after = self.runtime.read_console(server.name, cursor, BATCH)
-            if after != cursor:
-                streams.append(server.console_id, _readable(server, lines), cursor=after)
-                cursor = after
-            if len(lines) < BATCH:
-                break
-        seen.cursor = cursor
-
-
-def _readable(server: Server, lines: list[str]) -> list[str]:
-    """Lines as members may see them: without secrets, the game's codes for colours and what cannot be shown."""
-    game = games.all_games().get(server.game)
-    plain = game.console.plain if game and game.console else str
-    return [text for line in lines for text in streams.clean(plain(services.hide_secrets(server, line))) or [""]]

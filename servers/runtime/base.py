@@ -14,6 +14,7 @@ from typing import Literal
 
 from jobs.registry import JobError
 from servers.limits import Limits
+from servers.runtime.wakes import Wakes
 
 # The values of `servers.models.Server.Unit`.
 Unit = Literal["stopped", "starting", "running", "restarting", "stopping", "crashed"]
@@ -141,6 +142,10 @@ class Runtime(ABC):
 
     def follow(self, on_change: Callable[[], None]) -> None:  # noqa: B027 (nothing to tell is a fair answer)
         """Call `on_change`, from any thread, when some server's state may have changed; polling stays needed."""
+
+    def wakes(self) -> Wakes:
+        """What to wait with for new lines and states: one for each agent, which closes it."""
+        return Wakes()
 
     @abstractmethod
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:

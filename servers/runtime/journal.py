@@ -11,6 +11,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
 
 NAMESPACE = "left4me"
 SD_JOURNAL_LOCAL_ONLY = 1
+SD_JOURNAL_NOP = 0
 
 
 class JournalError(Exception):
@@ -52,7 +53,9 @@ class Journal:
         self._lock = threading.Lock()
         self._handle = c_void_p()
         self._check(self._sd.sd_journal_open_namespace(byref(self._handle), NAMESPACE.encode(), SD_JOURNAL_LOCAL_ONLY))
-        self._check(self._sd.sd_journal_get_fd(self._handle))  # from now on it notices new files
+        # From now on it notices new files. Readable some time after the journal changed: once for many entries.
+        self.descriptor = self._check(self._sd.sd_journal_get_fd(self._handle))
+        self._changed = False
 
     def read(self, unit: str, cursor: str, *, since: int, limit: int) -> tuple[list[str], str, bool]:
         """Up to `limit` lines of `unit` after `cursor`, the new cursor, and whether lines were dropped unread.
@@ -81,8 +84,18 @@ class Journal:
                     found = self._next()
             return kept
 
+    def has_changed(self) -> bool:
+        """Whether there may be new lines, of whatever unit, since this was asked last."""
+        with self._lock:
+            self._process()
+            changed, self._changed = self._changed, False
+            return changed
+
+    def _process(self) -> None:
+        self._changed |= self._check(self._sd.sd_journal_process(self._handle)) != SD_JOURNAL_NOP
+
     def _select(self, unit: str) -> None:
-        self._check(self._sd.sd_journal_process(self._handle))
+        self._process()
         self._sd.sd_journal_flush_matches(self._handle)
         match = f"_SYSTEMD_UNIT={unit}".encode()
         self._check(self._sd.sd_journal_add_match(self._handle, match, len(match)))

@@ -24,9 +24,11 @@ from django.conf import settings
 from jobs.process import spawn_detached
 from servers.runtime import console, files, linktree, upper
 from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
+from servers.runtime.inotify import FolderWakes
 from servers.runtime.keeper import state as state_file
 from servers.runtime.keeper.identity import boot_id, start_ticks
-from servers.runtime.processes import usage_below
+from servers.runtime.processes import signal_exactly, usage_below
+from servers.runtime.wakes import Wakes
 
 KEEPER = Path(__file__).parent / "keeper"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/games:/usr/games"
@@ -78,9 +80,9 @@ class LocalRuntime(Runtime):
                     return
             keeper = self._keeper(name)
             if keeper is not None and time.monotonic() > polite:
-                _signal(*keeper, signal.SIGKILL)
+                signal_exactly(*keeper, signal.SIGKILL)
             elif keeper is not None and keeper != asked:
-                _signal(*keeper, signal.SIGTERM)
+                signal_exactly(*keeper, signal.SIGTERM)
                 asked = keeper
             if time.monotonic() > hard:
                 raise RuntimeFailure(f"“{name}” did not end, not even when it was killed. Ask an admin.")
@@ -91,6 +93,10 @@ class LocalRuntime(Runtime):
 
     def usage(self, names: Iterable[str]) -> dict[str, Usage]:
         return usage_below({name: keeper[0] for name in names if (keeper := self._keeper(name))})
+
+    def wakes(self) -> Wakes:
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FolderWakes(self._root)
 
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         return console.read(self._folder(name) / "console", cursor, limit)
@@ -245,7 +251,7 @@ class LocalRuntime(Runtime):
         reply = _ask_keeper(order, lock)
         if reply is None:
             if keeper := self._keeper(spec.name):
-                _signal(*keeper, signal.SIGKILL)
+                signal_exactly(*keeper, signal.SIGKILL)
             raise RuntimeFailure(f"“{spec.name}” did not start in time and was ended. Try again.")
         return reply
 
@@ -283,18 +289,3 @@ def _expect_ok(reply: dict[str, Any]) -> None:
 
 def _lives(values: dict[str, Any]) -> bool:
     return bool(values) and values["boot"] == boot_id() and start_ticks(values["keeper"]) == values["ticks"]
-
-
-def _signal(pid: int, ticks: int, number: int) -> None:
-    """Signal exactly that process: the descriptor holds on to it while its start time is compared."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        if start_ticks(pid) == ticks:
-            signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        pass
-    finally:
-        os.close(descriptor)

@@ -1,13 +1,15 @@
-"""What the processes below others use, from /proc in one pass; for runtimes without a cgroup for each server.
+"""Processes by /proc, for runtimes without a cgroup for each server: what those below others use, and signals to one.
 
 Source: proc(5), /proc/PID/stat.
 """
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
 from servers.runtime.base import Usage
+from servers.runtime.keeper.identity import start_ticks
 
 _TICK, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _PARENT, _TIMES, _RESIDENT = 1, slice(11, 15), 21  # fields after the name; times are own and of children that ended
@@ -47,3 +49,18 @@ def _read() -> tuple[dict[int, int], dict[int, tuple[float, int]]]:
         parents[pid] = int(fields[_PARENT])
         used[pid] = (sum(map(int, fields[_TIMES])) / _TICK, int(fields[_RESIDENT]) * _PAGE)
     return parents, used
+
+
+def signal_exactly(pid: int, ticks: int, number: int) -> None:
+    """Signal exactly that process: the descriptor holds on to it while its start time is compared."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if start_ticks(pid) == ticks:
+            signal.pidfd_send_signal(descriptor, number)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)

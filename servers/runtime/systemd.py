@@ -19,13 +19,14 @@ from typing import Any
 
 from django.conf import settings
 
-from servers.runtime import files, upper
+from servers.runtime import files, pokes, upper
 from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
 from servers.runtime.bus import Bus
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.local import PATH
 from servers.runtime.results import exit_sentence, unit_state, unit_usage
 from servers.runtime.sharing import share
+from servers.runtime.wakes import Wakes
 
 LONGEST_NAME_BEFORE_257 = 27  # deploy/units/left4me-server-252.conf
 START_SECONDS = 60
@@ -103,6 +104,9 @@ class SystemdRuntime(Runtime):
 
     def follow(self, on_change: Callable[[], None]) -> None:
         self._bus.on_change(on_change)
+
+    def wakes(self) -> Wakes:
+        return pokes.PipeWakes(self._root, lambda: self._journal)
 
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         try:
@@ -185,6 +189,7 @@ class SystemdRuntime(Runtime):
             share(folder / "upper", deep=False)
             if not (folder / "since").exists():
                 self._write(spec.name, "since", _now())
+            pokes.make_pipe(folder)
             self._write(spec.name, "unit.json", json.dumps(unit_order(spec)))
             self._write(spec.name, "run.json", json.dumps(self._run_order(spec)))
         except FileNotFoundError as error:
