@@ -19,7 +19,8 @@ from django.db import connection
 
 from portal import tokens
 from portal.models import User
-from portal.postgres import Postgres, PostgresError
+from portal.postgres import Postgres
+from portal.postgres_place import PostgresError
 from portal.supervisor import Supervisor, say
 from servers import seeds, services
 from servers.models import Blueprint, Server
