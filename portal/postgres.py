@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from portal import tools
 from portal.postgres_name import our_name
@@ -53,7 +54,7 @@ class Postgres:
     @property
     def url(self) -> str:
         """The `DATABASE_URL` of the cluster; it is final once that was started."""
-        return f"postgresql://{ROLE}@/{DATABASE}?host={self.place.socket}"
+        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(os.fsencode(self.place.socket))}"
 
     def _options(self) -> dict[str, Any]:
         """How each of the server's programs is started."""
