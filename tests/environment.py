@@ -30,4 +30,5 @@ def _clean_up(owner: int = os.getpid()) -> None:
         return
     if postgres:
         postgres.stop()
+        postgres.remove()  # parts of it may be outside ROOT
     shutil.rmtree(ROOT, ignore_errors=True)

@@ -28,20 +28,28 @@ class Demo:
         self.log = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> dict[str, Any]:
+    def start(self, *arguments: str, **environment: str) -> dict[str, Any]:
         self.ready.unlink(missing_ok=True)
-        self.process = self.launch(self.log)
+        self.process = self.launch(self.log, *arguments, **environment)
         wait_for(lambda: self.ready.exists() or self.process.poll() is not None, seconds=90, what="the demo")
         assert self.ready.exists(), self.log.read_text()
         return json.loads(self.ready.read_text())
 
-    def launch(self, log: Path) -> subprocess.Popen[bytes]:
-        environment = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "LEFT4ME_SECRET_KEY"}}
+    def environment(self) -> dict[str, str]:
+        gone = {"DATABASE_URL", "LEFT4ME_SECRET_KEY", "SSH_CONNECTION"}
+        kept = {name: value for name, value in os.environ.items() if name not in gone}
+        return kept | {"LEFT4ME_VAR": str(self.folder), "PYTHONUNBUFFERED": "1"}
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "manage.py", "demo", "--port", str(self.port), "--json", str(self.ready)]
+
+    def launch(self, log: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         with log.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "manage.py", "demo", "--port", str(self.port), "--json", str(self.ready)],
+                [*self.command, *arguments],
                 cwd=settings.BASE_DIR,
-                env=environment | {"LEFT4ME_VAR": str(self.folder), "PYTHONUNBUFFERED": "1"},
+                env=self.environment() | environment,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,

@@ -1,5 +1,6 @@
 """The embedded PostgreSQL lets in nobody but the users it was made for."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from django.db import connection
 
 from portal import postgres
+from portal.postgres_place import Place, server_user
 from tests import environment
 
 
@@ -44,3 +46,52 @@ def test_a_killed_starter_takes_the_server_with_it_and_the_next_start_waits():
             assert after.execute("SELECT one FROM kept").fetchone() == (1,)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only under root the server is another user, who has a copy")
+def test_neither_a_partial_nor_an_older_copy_of_the_programs_is_used(tmp_path: Path):
+    root = tmp_path / "postgres"  # below a folder of pytest's that others may not enter
+    place = Place(root, server_user())
+    place.make()
+    try:
+        for stale in ("pginstall", "programs-1.0", "programs-partial"):
+            (place.folder / stale / "bin").mkdir(parents=True)
+        with postgres.running(root) as server, psycopg.connect(server.url) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        kept = sorted(path.name for path in place.folder.glob("p*g*") if path.is_dir())
+        assert kept == [place.programs().parents[2].name]
+    finally:
+        place.remove()
+    assert not place.folder.exists()
+
+
+def test_a_checkout_made_later_at_the_same_path_has_a_database_of_its_own(tmp_path: Path):
+    root = tmp_path / "postgres"
+    places = []
+    for _ in range(2):
+        shutil.rmtree(root, ignore_errors=True)
+        with postgres.running(root) as server, psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE TABLE mine AS SELECT 1")
+        places.append(server)
+    for server in places:
+        server.remove()
+
+
+def test_a_socket_folder_that_somebody_else_has_made_is_not_used():
+    outer = Path(tempfile.mkdtemp(prefix="left4me-pg-"))
+    outer.chmod(0o755)
+    root = outer / ("deep" * 30)
+    place = Place(root, server_user())
+    place.make()
+    first = place.socket
+    try:
+        assert first.parent in (Path("/run"), Path("/tmp"))
+        place.make()
+        assert place.socket == first, "the same again at the next start"
+        first.chmod(0o777)
+        place.make()
+        assert place.socket != first
+    finally:
+        place.remove()
+        shutil.rmtree(first)
+        shutil.rmtree(outer)

@@ -4,22 +4,23 @@ import fcntl
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import ProxyHandler, build_opener
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection
 
-from portal import tokens
+from portal import tokens, tools
 from portal.models import User
-from portal.postgres import Postgres, PostgresError
+from portal.postgres import Postgres
+from portal.postgres_place import PostgresError
+from portal.reach import Reach, ReachError
 from portal.supervisor import Supervisor, say
 from servers import seeds, services
 from servers.models import Blueprint, Server
@@ -29,7 +30,8 @@ FIRST_SERVER = "practice"
 
 def wait_answering(url: str) -> bool:
     """Whether the web process answers its health check."""
-    with suppress(URLError, OSError), urlopen(f"{url}/healthz", timeout=2) as answer:  # noqa: S310 (our own address)
+    directly = build_opener(ProxyHandler({}))  # our own address, whatever http_proxy says
+    with suppress(URLError, OSError), directly.open(f"{url}/healthz", timeout=2) as answer:
         return bool(answer.status == 200)
     return False
 
@@ -39,26 +41,42 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000, help="Port of the web page (8000).")
+        parser.add_argument(
+            "--host",
+            default="127.0.0.1",
+            help="Address of this machine to serve; 0.0.0.0 for all (127.0.0.1: nobody else).",
+        )
         parser.add_argument("--json", type=Path, metavar="FILE", help="Write address and accounts here once ready.")
 
-    def handle(self, *args: Any, port: int, json: Path | None, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, json: Path | None, **options: Any) -> None:
         # `make demo` tells when it began, so that the time printed has the installation of packages in it.
         self.began = float(os.environ.get("LEFT4ME_DEMO_BEGAN") or time.time())
+        self.supervisor = Supervisor()  # from now on a signal ends it in order
         settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns without it
-        with self._only_one(), self._database():
-            self._check_port(port)
-            say("demo", "preparing the database")
-            call_command("migrate", verbosity=0, interactive=False)
-            call_command("createcachetable", verbosity=0)
-            seeds.ensure_node()
-            seeds.seed_blueprints()
-            people = self._people()
-            supervisor = Supervisor()
-            try:
-                self._run(supervisor, port, people, json)
-            finally:
-                supervisor.stop()
-                self._farewell()
+        try:
+            with self._only_one():
+                tools.require("setpriv")
+                self.reach = Reach.of(host, port)
+                with self._database():
+                    self._serve(json)
+        except (PostgresError, ReachError, tools.MissingTool) as error:
+            raise CommandError(str(error)) from error
+
+    def _serve(self, file: Path | None) -> None:
+        if self.supervisor.told_to_stop():
+            return
+        say("demo", "preparing the database")
+        call_command("migrate", verbosity=0, interactive=False)
+        call_command("createcachetable", verbosity=0)
+        seeds.ensure_node()
+        seeds.seed_blueprints()
+        people = self._people()
+        try:
+            if not self.supervisor.told_to_stop():
+                self._run(people, file)
+        finally:
+            self.supervisor.stop()
+            self._farewell()
 
     @contextmanager
     def _only_one(self) -> Iterator[None]:
@@ -88,26 +106,15 @@ class Command(BaseCommand):
             return
         postgres = Postgres(settings.VAR_DIR / "postgres")
         say("demo", "starting PostgreSQL")
-        try:
-            postgres.start()
-        except PostgresError as error:
-            raise CommandError(str(error)) from error
+        postgres.start()
+        # The settings were read before the first start had decided where the socket is; what we start inherits it.
+        os.environ["DATABASE_URL"] = postgres.url
+        connection.settings_dict["HOST"] = str(postgres.place.socket)
         try:
             yield
         finally:
             connection.close()
             postgres.stop()
-
-    @staticmethod
-    def _check_port(port: int) -> None:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise CommandError(
-                    f'Port {port} cannot be used ({error.strerror}). Choose another: make demo ARGS="--port {port + 1}"'
-                ) from error
 
     @staticmethod
     def _people() -> dict[str, dict[str, str]]:
@@ -128,23 +135,33 @@ class Command(BaseCommand):
         path.write_text(json.dumps(people, indent=1))
         return people
 
-    def _run(self, supervisor: Supervisor, port: int, people: dict[str, dict[str, str]], file: Path | None) -> None:
-        url = f"http://localhost:{port}"
-        supervisor.start("web", "web", "--host", "127.0.0.1", "--port", str(port), LEFT4ME_DB_POOL="8")
+    def _run(self, people: dict[str, dict[str, str]], file: Path | None) -> None:
+        reach, supervisor = self.reach, self.supervisor
+        hosts = " ".join([*settings.ALLOWED_HOSTS, *reach.hosts])
+        where = ("--host", str(reach.address), "--port", str(reach.port))
+        supervisor.start("web", "web", *where, LEFT4ME_DB_POOL="8", LEFT4ME_HOSTS=hosts)
         supervisor.start("worker", "cluster")
         supervisor.start("agent", "agent")
-        if not supervisor.wait_until(lambda: wait_answering(url), seconds=60):
+        if not supervisor.wait_until(lambda: wait_answering(reach.probe), seconds=60):
             if not supervisor.stopping.is_set():
                 raise CommandError("The web process did not answer within 60 s; its lines above say why.")
             return
-        self._note(url)
+        self._note(reach.url)
         server = self._first_server()
         if server and not supervisor.wait_until(lambda: self._settled(server), seconds=60):
             say("demo", f"{FIRST_SERVER} is not running yet; its page says why")
-        self._welcome(url, people)
+        self._welcome(people)
         if file:
-            file.write_text(json.dumps({"url": url, "users": people}))
+            self._write_ready(file, {"url": reach.url, "users": people})
         supervisor.run()
+
+    @staticmethod
+    def _write_ready(file: Path, what: dict[str, Any]) -> None:
+        """Whoever waits for the file finds all of it; a device or a pipe stays one."""
+        whole = file if file.exists() and not file.is_file() else file.with_name(f".{file.name}.partial")
+        whole.write_text(json.dumps(what))
+        if whole != file:
+            whole.replace(file)
 
     @staticmethod
     def _first_server() -> Server | None:
@@ -162,7 +179,8 @@ class Command(BaseCommand):
         server.refresh_from_db(fields=["unit"])
         return server.unit in (Server.Unit.RUNNING, Server.Unit.CRASHED)
 
-    def _welcome(self, url: str, people: dict[str, dict[str, str]]) -> None:
+    def _welcome(self, people: dict[str, dict[str, str]]) -> None:
+        url = self.reach.url
         for line in (
             "",
             f"left4me is ready at {url} (after {time.time() - self.began:.0f} s)",
@@ -170,10 +188,16 @@ class Command(BaseCommand):
             f"  member  {people['member']['password']}     open {FIRST_SERVER} and watch its console",
             f"  admin   {people['admin']['password']}     also moderates at {url}/admin/",
             "",
+            *self._paragraph(self.reach.warning()),
+            *self._paragraph(self.reach.ssh(os.environ)),
             "Ctrl-C ends it. Started again, it goes on where it was.",
             "",
         ):
             say("demo", line)
+
+    @staticmethod
+    def _paragraph(lines: list[str]) -> list[str]:
+        return [*lines, ""] if lines else []
 
     @staticmethod
     def _farewell() -> None:
