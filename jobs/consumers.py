@@ -1,5 +1,7 @@
 """The sockets: lets a client in, hands it to the feed, and watches for its end.
 
+With `beat=1` in its query a client is sent `{"type":"beat"}` in each silence of 20 s (`portal/outlet.py`).
+
 Plain ASGI: a viewer only listens, so a dispatching consumer a socket would cost memory and give nothing.
 """
 
@@ -62,6 +64,7 @@ async def _serve(scope: dict[str, Any], receive: Any, send: Any, stream: int | N
     try:
         # Nothing may come between these two: once it is open, a page relies on hearing of every change.
         outlet = await _accept(scope, receive, send)
+        outlet.beats = b"beat=1" in scope["query_string"].split(b"&")
         viewer = (TopicViewer if stream is None else LineViewer)(outlet, credential, verdict.user_id)
         feed.attach(viewer, verdict, stream=stream, after=after, heard=heard)
         await _until_closed(receive, feed, viewer)

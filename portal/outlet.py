@@ -13,19 +13,21 @@ from typing import Any
 
 from autobahn.websocket.protocol import WebSocketProtocol
 
-from jobs.feed.frames import Frame
+from jobs.feed.frames import Frame, message
 
 KERNEL_BUFFER = 64 * 1024  # bytes; Linux doubles it. Without this one lagging client can hold megabytes of the kernel
 # Proxies close a connection silent for a minute (nginx) or more. A peer that does not answer in time is gone.
 PING_SECONDS = int(os.environ.get("LEFT4ME_PING_SECONDS", "20"))
 PONG_SECONDS = PING_SECONDS * 1.5
 LINGER_SECONDS = 30  # for a slow client to read up to the close frame
+STUCK_SECONDS = 150  # without reading, which is longer than anybody who is slow is given: gone
+BEAT = message(type="beat")
 
 
 class Outlet:
     """See `jobs.feed.viewers.Outlet`; also the `IPushProducer` of its transport. On the event loop only."""
 
-    __slots__ = ("_heard", "_on_drain", "_pinged", "_protocol", "_socket", "paused")
+    __slots__ = ("_heard", "_on_drain", "_pinged", "_protocol", "_socket", "beats", "paused")
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
@@ -34,7 +36,9 @@ class Outlet:
         self._heard = time.monotonic()
         self._pinged = False
         self.paused = False
+        self.beats = False
         protocol.onPong = self.heard
+        protocol.onPing = self.pinged
         protocol.failByDrop = False  # tell a client that breaks the rules which, before the connection ends
 
     def open(self, on_drain: Callable[[], None]) -> None:
@@ -107,13 +111,21 @@ class Outlet:
         """The client answered a ping."""
         self._heard, self._pinged = time.monotonic(), False
 
+    def pinged(self, payload: bytes) -> None:
+        """Answer, unless the client does not read its answers: they would pile up."""
+        if not self.paused:
+            self._protocol.sendPong(payload)
+
     def beat(self, now: float) -> None:
-        """Ping a client not heard of for a while, and drop one that did not answer. A paused one has its own limit."""
-        if self.paused:
-            return
+        """Ping a client not heard of for a while, and drop one that did not answer or does not read.
+
+        A page sees no pings. With `beats` it is sent a message with each, and so finds out too when the path is gone.
+        """
         silent = now - self._heard
-        if self._pinged and silent > PING_SECONDS + PONG_SECONDS:
+        if silent > STUCK_SECONDS if self.paused else self._pinged and silent > PING_SECONDS + PONG_SECONDS:
             self._protocol.dropConnection(abort=True)
-        elif not self._pinged and silent > PING_SECONDS:
+        elif not self.paused and not self._pinged and silent > PING_SECONDS:
             self._pinged = True
             self._protocol.sendPing()
+            if self.beats:
+                self.write(BEAT)

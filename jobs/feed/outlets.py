@@ -11,7 +11,9 @@ FULL = 64 * 1024  # bytes waiting for the server to take them
 
 
 class SendOutlet:
-    """See `jobs.feed.viewers.Outlet`; leans on the server to await its own buffer in `send`."""
+    """See `jobs.feed.viewers.Outlet`; leans on the server to await its own buffer in `send`, and has no heartbeat."""
+
+    beats = False
 
     def __init__(self, send: Any) -> None:
         self._send = send

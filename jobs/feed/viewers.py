@@ -17,6 +17,7 @@ class Outlet(Protocol):
     """The way out to one client, given by the server (`portal/outlet.py`)."""
 
     paused: bool  # its buffer is full: write nothing until `on_drain` is called
+    beats: bool  # send {"type":"beat"} now and then, for a client that cannot see pings
 
     def open(self, on_drain: Callable[[], None]) -> None: ...
 

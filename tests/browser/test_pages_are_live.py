@@ -13,7 +13,6 @@ from servers.models import Blueprint, Right, Server
 from servers.services import observing
 from tests.browser.conftest import hold
 from tests.conftest import PASSWORD
-from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -235,52 +234,6 @@ def test_the_console_shows_lines_as_they_are_written(
     expect(log).not_to_contain_text("while paused")
     page.get_by_role("button", name="more").click()
     expect(log).to_contain_text("while paused")
-
-
-def test_lost_live_updates_are_told_and_made_up_for(
-    stack: Stack, open_page: OpenPage, alice: User, server: Server
-) -> None:
-    page = open_page(stack.start_web(), alice)
-    page.goto(f"/servers/{server.name}/")
-    streams.append(server.console_id, ["before"])
-    expect(page.locator("[data-log-view]")).to_contain_text("before")
-    stack.kill("web")
-    expect(page.locator("#connection")).to_contain_text("Reconnecting")
-    streams.append(server.console_id, ["meanwhile"])
-    observing.record_unit(server=server, unit="crashed", detail="It ended with exit status 1.", at=None)
-    stack.start_web(port=stack.port)
-    expect(page.locator("#connection")).to_be_hidden(timeout=30_000)
-    expect(page.locator(".server-head .state")).to_have_text("Crashed")
-    expect(page.locator("[data-log-view]")).to_contain_text("meanwhile")
-    expect(page.locator(".log-row", has_text="before")).to_have_count(1)
-
-
-def test_an_answer_to_a_press_ends_the_wait_for_the_connection(
-    stack: Stack, open_page: OpenPage, alice: User, server: Server
-) -> None:
-    page = open_page(stack.start_web(), alice)
-    page.clock.install()
-    page.goto(f"/servers/{server.name}/")
-    stack.kill("web")
-    expect(page.locator("#connection")).to_be_visible()
-    page.clock.pause_at(page.evaluate("Date.now() + 100"))  # from here on no attempt is made by the clock
-    stack.start_web(port=stack.port)
-    page.get_by_role("button", name=f"Start {server.name}", exact=True).click()
-    expect(page.locator("#connection")).to_be_hidden()
-
-
-def test_a_refused_socket_says_why_and_is_not_asked_for_in_a_hurry(
-    stack: Stack, open_page: OpenPage, alice: User, server: Server
-) -> None:
-    stack.environment["LEFT4ME_SOCKETS_PER_USER"] = "1"
-    page = open_page(stack.start_web(), alice)
-    asked: list[str] = []
-    page.on("websocket", lambda socket: asked.append(socket.url))
-    page.goto(f"/servers/{server.name}/")
-    told = page.get_by_text("Too many logs are open at once").or_(page.get_by_text("Live updates are not available"))
-    expect(told.first).to_be_visible()
-    page.wait_for_timeout(6000)
-    assert 3 <= len(asked) <= 8, "two sockets, one of them refused and asked for again ever more slowly"
 
 
 def test_what_is_being_typed_survives_a_refresh(site: str, open_page: OpenPage, alice: User, server: Server) -> None:

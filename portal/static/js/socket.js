@@ -2,6 +2,8 @@
 
 const FIRST_MS = 500;
 const LONGEST_MS = 20_000;
+const SILENT_MS = 50_000; // the portal sends a beat every 20 s: without any the path is gone, which nothing else may tell
+const CHECK_MS = 5000;
 const STEADY_MS = 5000; // the portal opens a socket to say why it refuses: being open for a moment is no success
 
 // `path()` is asked at each attempt; `onClose(code)` answers whether to try again.
@@ -11,27 +13,46 @@ export function connect({ path, onOpen, onMessage, onClose }) {
   let steady;
   let failures = 0;
   let ended = false;
+  let heardAt;
+  let lost; // the socket that was given up
 
   const open = () => {
     clearTimeout(timer);
+    heardAt = Date.now();
     const url = new URL(path(), location.href);
+    url.searchParams.set("beat", "1");
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     socket = new WebSocket(url);
     socket.onopen = () => {
       steady = setTimeout(() => (failures = 0), STEADY_MS);
       onOpen?.();
     };
-    socket.onmessage = (event) => onMessage(JSON.parse(event.data));
-    socket.onclose = ({ code }) => {
-      clearTimeout(steady);
-      if (ended || onClose(code) === false) return;
-      const longest = Math.min(LONGEST_MS, FIRST_MS * 2 ** failures++);
-      timer = setTimeout(open, longest / 2 + (Math.random() * longest) / 2);
+    socket.onmessage = (event) => {
+      heardAt = Date.now();
+      const message = JSON.parse(event.data);
+      if (message.type !== "beat") onMessage(message);
     };
+    socket.onclose = ({ code }) => closed(code);
+  };
+  const closed = (code) => {
+    clearTimeout(steady);
+    if (ended || onClose(code) === false) return;
+    const longest = Math.min(LONGEST_MS, FIRST_MS * 2 ** failures++);
+    timer = setTimeout(open, longest / 2 + (Math.random() * longest) / 2);
+  };
+  // A browser waits minutes for the close of a socket whose path is gone: it is left to itself.
+  const giveUpSilent = () => {
+    if (ended || lost === socket || socket.readyState === WebSocket.CLOSED || Date.now() - heardAt < SILENT_MS) return;
+    lost = socket;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close();
+    closed(1006);
   };
   const hurry = () => {
-    if (!ended && socket.readyState === WebSocket.CLOSED && timer) open();
+    giveUpSilent();
+    if (!ended && (socket.readyState === WebSocket.CLOSED || lost === socket) && timer) open();
   };
+  setInterval(giveUpSilent, CHECK_MS);
   addEventListener("online", hurry);
   // An answer to a press says that the portal is back.
   document.addEventListener("htmx:afterOnLoad", hurry);
