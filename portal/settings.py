@@ -113,6 +113,16 @@ TEMPLATES = [
 ]
 
 
+# A dead network path must not leave anybody waiting for ever, nor a query that was sent into it (the last, in ms).
+KEEPALIVE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 20,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
 def _database() -> dict[str, Any]:
     parts = conninfo_to_dict(os.environ.get("DATABASE_URL") or Postgres(VAR_DIR / "postgres").url)
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
@@ -120,7 +130,7 @@ def _database() -> dict[str, Any]:
     # A process of the web server sets LEFT4ME_DB_POOL: many short requests share few connections. Workers and
     # agents keep one connection each instead, since their advisory locks belong to a session.
     pool = int(os.environ.get("LEFT4ME_DB_POOL", "0"))
-    options = parts | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {})
+    options = KEEPALIVE | parts | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {})
     persistent = {} if pool else {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     return database | persistent | {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options}
 

@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import time
+from functools import partial
 from typing import Any
 
 from daphne.server import Server as DaphneServer
@@ -92,6 +93,8 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] == "websocket":
             scope["outlet"] = protocol.outlet = Outlet(protocol)
+        else:
+            scope["abort"] = partial(_abort, protocol)
         return super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
@@ -115,6 +118,12 @@ class Server(DaphneServer):
             else:
                 protocol.check_timeouts()
         reactor.callLater(2, self.timeout_checker)  # type: ignore[arg-type]  # the stub leaves out self
+
+
+def _abort(request: Any) -> None:
+    """End the connection of an HTTP request at once, whatever its client has not read yet."""
+    if request.channel:
+        request.channel.forceAbortClient()
 
 
 def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behind_proxy: bool) -> bool:

@@ -20,14 +20,6 @@ logger = logging.getLogger(__name__)
 BACKOFF = (0.05, 0.2, 0.5, 1, 2)  # seconds between attempts; the last repeats
 FRAME_BYTES = 256 * 1024  # JSON escapes can double it: the most a frame holds is about half a MiB
 READ_SECONDS = 10  # for the answer to one query of the feed
-# A dead network path must not leave the listener waiting for ever, nor a query that was sent into it (milliseconds).
-KEEPALIVE = {
-    "keepalives_idle": 20,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-    "connect_timeout": 5,
-}
 
 # One snapshot answers for every cursor: where its stream begins and ends, its job's state, and its next lines, which
 # the database writes as JSON so that this process only copies them. A line's share of FRAME_BYTES bounds the frame;
@@ -79,7 +71,7 @@ async def connect() -> psycopg.AsyncConnection[Any]:
     params = connections["default"].get_connection_params()
     for name in ("cursor_factory", "context", "prepare_threshold"):
         params.pop(name, None)
-    return await psycopg.AsyncConnection.connect(**KEEPALIVE | params, autocommit=True)
+    return await psycopg.AsyncConnection.connect(**params, autocommit=True)
 
 
 class Reader:

@@ -1,5 +1,7 @@
 """Any log as a text file: complete, for who may see it, and in bounded memory."""
 
+import asyncio
+import select
 import socket
 from datetime import UTC, datetime
 from urllib.request import Request, urlopen
@@ -100,7 +102,23 @@ async def test_reading_ends_with_the_right_to_read(
     assert (await anext(parts)).endswith(" x\n")
     assert (await anext(parts)).endswith(" x\n")
     await database(membership.delete)()
+    await asyncio.sleep(0.5)
     assert [part async for part in parts] == ["(you may no longer read this log)\n"]
+
+
+def test_a_client_that_reads_nothing_is_cut_off_with_the_right_to_read(
+    stack: Stack, url: str, server: Server, bob: User, share
+) -> None:
+    membership = share(bob, Right.CONSOLE)
+    streams.append(server.console_id, ["x" * 1000] * 10_000)
+    stack.start_web()
+    with socket.create_connection(("127.0.0.1", stack.port)) as slow:
+        slow.sendall(f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={cookie(bob)}\r\n\r\n".encode())
+        assert slow.recv(15).startswith(b"HTTP/1.1 200")
+        membership.delete()
+        with select.epoll() as ends:  # nothing is read, so nothing else than the end is waited for
+            ends.register(slow, select.EPOLLERR | select.EPOLLHUP)
+            assert ends.poll(30), "longer than the client would have been given anyway"
 
 
 def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
