@@ -1,7 +1,6 @@
 """Generated histories of the events socket against a simple model: whoever hears a topic is told of its last change."""
 
 import asyncio
-import selectors
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -15,32 +14,10 @@ from jobs.feed.frames import Frame
 from jobs.feed.topics import PERIOD, Topics
 from jobs.feed.viewers import TopicViewer
 from tests.generated import cases
+from tests.jobs.feed_model import Loop
 
 TOPICS = ["server:1", "server:2", "user:1", "servers"]
 some_topics = st.frozensets(st.sampled_from(TOPICS))
-
-
-class Skip(selectors.DefaultSelector):
-    """Instead of waiting, notes how long the loop would have waited."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0
-        return super().select(0)
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only in its timers."""
-
-    def __init__(self) -> None:
-        self.skip = Skip()
-        super().__init__(self.skip)
-
-    def time(self) -> float:
-        return self.skip.now
 
 
 class Browser:
