@@ -118,7 +118,7 @@ def main(requirements: str, stamp: str) -> int:
             return status
     pip = Pip(requirements)
     if pip.run():
-        print(*(line for line in pip.lines if not line.startswith("WARNING: Location")), sep="\n", file=sys.stderr)
+        print(*pip.lines, sep="\n", file=sys.stderr)
         print("pip could not install the requirements; its last lines are above.", file=sys.stderr)
         return 1
     with open(stamp, "w", encoding="utf-8"):
