@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from servers.runtime.files import delete_tree
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.wakes import Wakes, Woken
 
@@ -21,12 +22,14 @@ DRAIN_BYTES = 64 << 10  # what a pipe holds
 
 
 def make_pipe(folder: Path) -> None:
-    """Make the server's pipe where absent. It belongs to the folder's group, as all there; raises `OSError`."""
+    """Make the pipe of a server that does not run, in place of whatever is there; raises `OSError`.
+
+    It belongs to the folder's group, as all there.
+    """
     path = folder / PIPE_NAME
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISFIFO(path.lstat().st_mode):
-            return
-        path.unlink()
+    if path.is_dir() and not path.is_symlink():
+        delete_tree(path)
+    path.unlink(missing_ok=True)
     os.mkfifo(path, PIPE_MODE)
     path.chmod(PIPE_MODE)
 

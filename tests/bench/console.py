@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.figure import Figure, latencies
+from tests.bench.scale import scaled
 
 if TYPE_CHECKING:
     from servers.runtime.base import Runtime
     from tests.load.portal import Site
     from tests.stack import Stack
 
-SECONDS, IDLE_SECONDS = 10, 20
+# The agent reads consoles a little longer than they live; then the first rounds of all its duties are over as well.
+SECONDS, IDLE_AFTER, IDLE_SECONDS = scaled((10, 12, 20), (2, 0, 1))
 BATCHES, LINES = 5, 10  # a second, and lines a batch
-VIEWERS, IDLE_SERVERS = 1000, (0, 1, 20)
+VIEWERS, IDLE_SERVERS = scaled((1000, (0, 1, 20)), (20, (0, 2)))
 GAME = """
 import signal, sys, time
 signal.signal(signal.SIGINT, lambda *_: sys.exit())
@@ -86,7 +88,7 @@ def _idle(site: "Site") -> Iterator[Figure]:
                 play("import time; time.sleep(1000)")
             agent = stack.start("agent")
             _seen_running(site, count)
-            time.sleep(12)  # consoles are read a little longer, and the first rounds of all duties are over
+            time.sleep(IDLE_AFTER)
             began, used = time.monotonic(), cpu(agent.pid)
             time.sleep(IDLE_SECONDS)
             share = (cpu(agent.pid) - used) / (time.monotonic() - began)

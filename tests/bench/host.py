@@ -1,7 +1,8 @@
 """The real host: what a mount costs and how fast its units start, on a Debian 13 booted in systemd-nspawn.
 
-The portal is not needed for this: the units are put in place as the installer does, and servers made by hand. Every
-ratio is the bare directory's time over the mount's, the two measured in turns, the best of each.
+The portal is not needed for this: the units are put in place as the installer does, and servers made by hand. It is
+installed for consoles alone, at the end, on a machine of its own. Every ratio is the bare directory's time over the
+mount's, the two measured in turns, the best of each.
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.figure import Figure
+from tests.bench.host_console import console_figures
 from tests.bench.scale import scaled
 from tests.deploy.host import Host, why_not
 
@@ -121,6 +123,7 @@ def figures() -> Iterator[Figure]:
             " cp /mnt/checkout/deploy/units/left4me-overlay-fuse.conf $D/ && systemctl daemon-reload"
         )
         yield from _driver(host, "fuse", bounded=False)
+    yield from console_figures()
 
 
 def _starts(host: Host) -> Iterator[Figure]:

@@ -239,7 +239,7 @@ def test_wake_ups_that_bring_nothing_are_soon_answered_as_seldom_as_by_polling(w
     assert console.due > console.read_at + 0.09
 
 
-@pytest.mark.parametrize("what", ["nothing", "a file", "a link", "a pipe"])
+@pytest.mark.parametrize("what", ["nothing", "a file", "a link", "a folder", "a pipe"])
 def test_only_a_pipe_is_listened_to_and_it_is_opened_again_when_replaced(what: str, tmp_path) -> None:
     folder = tmp_path / "one"
     folder.mkdir()
@@ -249,6 +249,7 @@ def test_only_a_pipe_is_listened_to_and_it_is_opened_again_when_replaced(what: s
         "nothing": lambda: None,
         "a file": lambda: pipe.write_text("text"),
         "a link": lambda: pipe.symlink_to(tmp_path / "elsewhere"),
+        "a folder": lambda: (pipe / "inner").mkdir(parents=True),
         "a pipe": lambda: pokes.make_pipe(folder),
     }
     made[what]()
@@ -263,7 +264,6 @@ def test_only_a_pipe_is_listened_to_and_it_is_opened_again_when_replaced(what: s
     os.close(writer)
     assert wakes.wait(0).consoles == set(), "a writer that went is no wake-up"
     (tmp_path / "kept").hardlink_to(pipe)  # so that its number is not given again
-    pipe.unlink()
     pokes.make_pipe(folder)
     assert pipe.stat().st_ino != before
     assert wakes.follow(["one"], ["one"]) == {"one"}
