@@ -8,7 +8,7 @@ BIN := .venv/bin
 export PYTHONUTF8 := 1
 
 # One whose Python the system has replaced, or that was interrupted, is made again.
-BROKEN := $(shell $(BIN)/python -c "import pip" 2>/dev/null || rm -f .venv/run .venv/dev)
+BROKEN := $(shell $(BIN)/python -c "import pip" 2>/dev/null || rm -f .venv/run .venv/dev 2>/dev/null)
 FOUND := $(shell command -v $(PYTHON) 2>/dev/null)
 ifeq ($(FOUND),)
 $(error $(PYTHON) is missing. Install it: sudo apt-get install python3 python3-venv)

@@ -7,6 +7,7 @@ Runs under the system's Python with its standard library only; also under an old
 
 import glob
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -32,7 +33,20 @@ def check() -> str:
         import venv  # noqa: F401
     except ImportError:
         return f"The module venv is missing. Install it: sudo apt-get install python{version[0]}.{version[1]}-venv"
-    return ""
+    return writable(os.path.abspath(VENV if os.path.exists(VENV) else "."))
+
+
+def writable(place: str) -> str:
+    """A sentence with the way out unless we may write in the folder, which is perhaps another user's or read-only."""
+    if os.access(place, os.W_OK | os.X_OK):
+        return ""
+    number = os.stat(place).st_uid
+    try:
+        owner = pwd.getpwuid(number).pw_name
+    except KeyError:
+        owner = f"uid {number}"
+    other = "" if number == os.geteuid() else f", or run this as {owner}, who owns it"
+    return f"{place} cannot be written. Copy the checkout to a folder of yours{other}."
 
 
 def usable() -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from channels.security.websocket import AllowedHostsOriginValidator
+from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
@@ -38,7 +38,16 @@ class Credentials:
             return await self.inner(scope, receive, send)
         key = _session_key(headers.get(b"cookie", b"").decode("latin1"))
         scope["credential"] = f"session:{key}" if key else ""
-        return await self.from_pages(scope, receive, send)
+        is_foreign = "*" in settings.ALLOWED_HOSTS and not _same_host(headers)
+        application: Application = WebsocketDenier() if is_foreign else self.from_pages
+        return await application(scope, receive, send)
+
+
+def _same_host(headers: dict[bytes, bytes]) -> bool:
+    """Whether a page of the very host and port opens the socket that it goes to. Where every name is allowed, the names
+    themselves say nothing."""
+    origin, host = (headers.get(name, b"").lower() for name in (b"origin", b"host"))
+    return bool(host) and origin.partition(b"://")[2] == host
 
 
 def _session_key(header: str) -> str:

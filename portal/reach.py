@@ -79,7 +79,7 @@ class Reach:
         """What a browser may say in `Host` besides the names of this machine itself.
 
         All, where it listens on all addresses: it cannot know by which public address or name it is reached. Cookies
-        are bound to the name in the browser, and SameSite keeps them from other sites' requests.
+        are bound to the name in the browser, and forms and sockets are taken only from pages of the same host and port.
         """
         if self.address.is_unspecified:
             return ["*"]

@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict
 
 from portal.postgres import Postgres
+from portal.var_folder import why_unusable
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("LEFT4ME_VAR", BASE_DIR / "var")).absolute()
@@ -42,7 +43,10 @@ def _secret_key() -> str:
     return key
 
 
-SECRET_KEY = _secret_key()
+try:
+    SECRET_KEY = _secret_key()
+except OSError as error:
+    raise SystemExit(why_unusable(VAR_DIR, error)) from None
 DEBUG = _flag("LEFT4ME_DEBUG")
 ALLOWED_HOSTS = _words("LEFT4ME_HOSTS", "localhost 127.0.0.1 [::1]")
 CSRF_TRUSTED_ORIGINS = _words("LEFT4ME_ORIGINS")

@@ -67,8 +67,21 @@ PLACES = [
 ]
 
 
+def copy_sources(folder: Path) -> None:
+    """Make `folder`, a checkout without git."""
+    folder.mkdir()
+    skip = shutil.ignore_patterns("node_modules", "__pycache__")
+    for name in SOURCES:
+        if (BASE / name).is_dir():
+            shutil.copytree(BASE / name, folder / name, ignore=skip)
+        else:
+            shutil.copy(BASE / name, folder / name)
+
+
 class Checkout:
     """A copy of the checkout in a place, removed on leaving."""
+
+    patience = 300  # seconds for each of the two commands
 
     def __init__(self, place: Place, venv: Path, python: str) -> None:
         self.place = place
@@ -78,11 +91,7 @@ class Checkout:
         self.port = free_port()
         previous = os.umask(place.umask)
         try:
-            self.folder.mkdir()
-            skip = shutil.ignore_patterns("node_modules", "__pycache__")
-            for name in SOURCES:
-                copy = shutil.copytree if (BASE / name).is_dir() else shutil.copy
-                copy(BASE / name, self.folder / name, **({"ignore": skip} if copy is shutil.copytree else {}))  # type: ignore[operator]
+            copy_sources(self.folder)
         finally:
             os.umask(previous)
         if subprocess.run(["cp", "-al", venv, self.folder / ".venv"], capture_output=True).returncode:
@@ -104,15 +113,17 @@ class Checkout:
         subprocess.run(["make", "clean"], cwd=self.folder, capture_output=True)
         shutil.rmtree(self.outer, ignore_errors=True)
 
-    def make(self, target: str, arguments: str) -> subprocess.Popen[bytes]:
-        """Start `make TARGET` there; its output is in the file TARGET.log beside the checkout."""
+    def environment(self) -> dict[str, str]:
         gone = {*self.place.unset, "LEFT4ME_VAR", "LEFT4ME_SECRET_KEY", "DATABASE_URL", "LEFT4ME_TEST_POSTGRES"}
         gone |= {name for name in os.environ if name.startswith(("PYTEST", "MAKE", "MFLAGS", "LEFT4ME_S"))}
-        environment = {name: value for name, value in os.environ.items() if name not in gone} | self.place.set
-        command = [*self.place.prefix, "make", f"PYTHON={self.python}", "SIDE_BY_SIDE=1", target, f"ARGS={arguments}"]
+        return {name: value for name, value in os.environ.items() if name not in gone} | self.place.set
+
+    def make(self, target: str, arguments: str) -> subprocess.Popen[bytes]:
+        """Start `make TARGET` there; its output is in the file TARGET.log beside the checkout."""
+        command = [*self.place.prefix, "make", f"PYTHON={self.python}", target, f"ARGS={arguments}"]
         with (self.outer / f"{target}.log").open("wb") as log:
             return subprocess.Popen(
-                command, cwd=self.folder, env=environment, umask=self.place.umask, stdin=subprocess.DEVNULL,
+                command, cwd=self.folder, env=self.environment(), umask=self.place.umask, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -123,7 +134,7 @@ class Checkout:
         """`make demo` until its page answers, then Ctrl-C. Raises `AssertionError` with its output."""
         ready = self.folder / "ready.json"
         process = self.make("demo", f"--port {self.port} --json ready.json")
-        limit = time.monotonic() + 240
+        limit = time.monotonic() + self.patience
         while not ready.exists() and process.poll() is None and time.monotonic() < limit:
             time.sleep(0.1)
         try:
@@ -139,6 +150,6 @@ class Checkout:
     def test(self) -> None:
         """`make test` with one database test. Raises `AssertionError` with its output."""
         one = "tests/portal/test_postgres.py::test_it_listens_on_no_tcp_port"
-        process = self.make("test", f"-q {one}")
-        status = process.wait(300)
+        process = self.make("test", f"-q -n 0 {one}")
+        status = process.wait(self.patience)
         assert status == 0 and "1 passed" in self.log("test"), self.log("test")

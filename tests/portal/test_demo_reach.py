@@ -5,7 +5,9 @@ import socket
 
 import httpx
 import pytest
+from websockets.exceptions import InvalidStatus
 
+from portal.identity import _same_host
 from portal.reach import Reach, ReachError, _main_address
 from tests.jobs.sockets import Socket
 from tests.portal.test_demo import Demo, demo  # noqa: F401  (a fixture)
@@ -34,10 +36,31 @@ def test_a_member_signs_in_and_watches_a_console_over(host: str, demo: Demo) -> 
     browser = sign_in(url, ready["users"]["member"]["password"])
     headers = {"Authorization": f"Bearer {ready['users']['member']['token']}"}
     console = browser.get("/api/v1/servers/practice", headers=headers).json()["console"]
-    with Socket(url, f"/ws/streams/{console}/", session=browser.cookies["sessionid"], origin=url) as viewer:
+    path, session = f"/ws/streams/{console}/", browser.cookies["sessionid"]
+    with Socket(url, path, session=session, origin=url) as viewer:
         assert viewer.lines(until=1)
+    for foreign in ("http://evil.example", f"http://{ADDRESS}.evil.example:{demo.port}", "null", None):
+        with pytest.raises(InvalidStatus) as refused:
+            Socket(url, path, session=session, origin=foreign)
+        assert refused.value.response.status_code == 403, foreign
+        assert browser.post("/accounts/logout/", headers={"Origin": foreign or "null"}).status_code == 403, foreign
     assert "plain HTTP" in demo.log.read_text()
-    assert url in demo.log.read_text()
+    assert url in demo.log.read_text() and "Traceback" not in demo.log.read_text()
+
+
+def test_where_every_name_is_allowed_another_port_is_foreign_too() -> None:
+    ours = {b"host": b"Portal.example:8000", b"origin": b"http://portal.example:8000"}
+    assert _same_host(ours)
+    for origin in (
+        b"http://portal.example:8001",
+        b"http://portal.example",
+        b"portal.example:8000",
+        b"null",
+        b"",
+        b"://",
+    ):
+        assert not _same_host(ours | {b"origin": origin}), origin
+    assert not _same_host({b"host": b"", b"origin": b"http://"})
 
 
 @pytest.mark.parametrize(

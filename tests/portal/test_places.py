@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests import places
-from tests.generated import cases
+from tests.deploy.host import PYTHONS, why_not
+from tests.fresh import Fresh
+from tests.generated import SOAK, cases
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root: run `sudo make test`")
 
@@ -43,3 +45,16 @@ def test_both_commands_work_from(place: places.Place, request: pytest.FixtureReq
         assert checkout.outer.stat().st_mode & 0o777 == 0o700
         checkout.demo()
         checkout.test()
+
+
+if SOAK:  # minutes each, since pip fetches everything
+
+    @pytest.mark.soak
+    @pytest.mark.host
+    @pytest.mark.skipif(bool(why_not()), reason=why_not())
+    @pytest.mark.parametrize("suite", PYTHONS)
+    def test_both_commands_work_on_a_fresh(suite: str) -> None:
+        with Fresh(suite) as checkout:
+            assert checkout.outer.stat().st_mode & 0o777 == 0o700
+            checkout.demo()
+            checkout.test()

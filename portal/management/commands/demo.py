@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.error import URLError
 from urllib.request import ProxyHandler, build_opener
 
@@ -22,6 +22,7 @@ from portal.postgres import Postgres
 from portal.postgres_place import PostgresError
 from portal.reach import Reach, ReachError
 from portal.supervisor import Supervisor, say
+from portal.var_folder import why_unusable
 from servers import seeds, services
 from servers.models import Blueprint, Server
 
@@ -52,7 +53,6 @@ class Command(BaseCommand):
         # `make demo` tells when it began, so that the time printed has the installation of packages in it.
         self.began = float(os.environ.get("LEFT4ME_DEMO_BEGAN") or time.time())
         self.supervisor = Supervisor()  # from now on a signal ends it in order
-        settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns without it
         try:
             with self._only_one():
                 tools.require("setpriv")
@@ -80,8 +80,7 @@ class Command(BaseCommand):
 
     @contextmanager
     def _only_one(self) -> Iterator[None]:
-        settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
-        with (settings.VAR_DIR / "demo.lock").open("a+") as lock:
+        with self._open_lock() as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -92,6 +91,15 @@ class Command(BaseCommand):
             self.lock = lock
             self._note(f"process {os.getpid()}")
             yield
+
+    @staticmethod
+    def _open_lock() -> TextIO:
+        """Tells first of all whether the folder is ours to use."""
+        try:
+            settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns without it
+            return (settings.VAR_DIR / "demo.lock").open("a+")
+        except OSError as error:
+            raise CommandError(why_unusable(settings.VAR_DIR, error)) from error
 
     def _note(self, text: str) -> None:
         self.lock.seek(0)
