@@ -70,8 +70,9 @@ class Tail:
             self._set_subject(watch, None)
 
     def told(self, stream: int, last: int) -> None:
-        """The stream has lines up to `last`, somebody says: any role of the database may."""
-        if (watch := self.watches.get(stream)) and last > watch.last:
+        """The stream has lines up to `last`. That a read has found them already is no reason to pass over this: it was
+        a read for some of the viewers, and any role of the database may tell any number."""
+        if watch := self.watches.get(stream):
             self.look_at(watch)
 
     def changed(self, topic: str) -> None:
@@ -153,7 +154,8 @@ class Tail:
 
     async def _deliver(self, standing: Standing, part: Part) -> None:
         """Write what was read to everybody who stands there and move them on."""
-        self._learn(standing.watch, part)
+        if standing.watch.subject != part.subject:
+            self._set_subject(standing.watch, part.subject)
         written, until = _frames(standing.after, part)
         at_end = until >= part.last_seq
         ended = part.state is not None and part.state not in Job.ACTIVE and at_end
@@ -182,11 +184,6 @@ class Tail:
         else:
             if ended:
                 self._close(viewer, CLOSE_DONE)
-
-    def _learn(self, watch: Watch, part: Part) -> None:
-        watch.last = max(watch.last, part.last_seq)
-        if watch.subject != part.subject:
-            self._set_subject(watch, part.subject)
 
     def _set_subject(self, watch: Watch, subject: str | None) -> None:
         if watch.subject and (watches := self._subjects.get(watch.subject)):

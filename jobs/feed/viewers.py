@@ -75,11 +75,10 @@ class TopicViewer(Viewer):
 class Watch:
     """A stream somebody watches: what is known of it, and its viewers."""
 
-    __slots__ = ("last", "news", "stream", "subject", "viewers")
+    __slots__ = ("news", "stream", "subject", "viewers")
 
     def __init__(self, stream: int) -> None:
         self.stream = stream
-        self.last = 0  # highest number read
         self.news = 0  # counts wake-ups: whoever has not `heard` the latest is behind
         self.subject: str | None = None
         self.viewers: dict[LineViewer, None] = {}  # in the order they came

@@ -20,6 +20,19 @@ def test_viewers_who_meet_while_a_line_is_told_both_go_on() -> None:
     feed.teardown()
 
 
+def test_a_line_that_was_found_for_another_viewer_before_it_was_told_of_comes_to_all() -> None:
+    feed = Feed()
+    feed.join(stream=1, after=0, room=None)
+    feed.settle()
+    feed.append(stream=1, count=1, how="later")
+    feed.join(stream=1, after=0, room=None)
+    feed.turn(times=3)  # the feed asks for the second viewer's lines
+    feed.answer_and_turn()
+    feed.settle()  # the wake-up comes only now
+    assert [client.at for client in feed.clients] == [1, 1]
+    feed.teardown()
+
+
 def test_a_viewer_that_cannot_be_written_to_is_closed_and_the_others_are_served() -> None:
     feed = Feed()
     for _ in range(3):

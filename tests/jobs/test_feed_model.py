@@ -191,7 +191,7 @@ class Feed(RuleBasedStateMachine):
 
 TestFeed = Feed.TestCase
 TestFeed.settings = settings(
-    max_examples=cases(300, 6000),
+    max_examples=cases(500, 6000),
     stateful_step_count=40,
     report_multiple_bugs=False,
     deadline=None,
