@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -43,6 +44,14 @@ def _lose_terminal() -> None:
         os.dup2(nowhere, 2)
     os.dup2(nowhere, 1)
     os.close(nowhere)
+
+
+def _is_hung_up() -> bool:
+    """Whether nobody is at the other end of our output. The kernel tells only the leader of the terminal's session,
+    which may be make, and a demo that runs well prints nothing by which it would find out."""
+    poll = select.poll()
+    poll.register(1, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
 
 class Child:
@@ -116,6 +125,8 @@ class Supervisor:
 
     def told_to_stop(self) -> bool:
         """By a signal, or because the terminal has gone."""
+        if _is_hung_up():
+            _lose_terminal()
         if terminal_gone.is_set():
             self.stopping.set()
         return self.stopping.is_set()

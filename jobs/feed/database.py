@@ -18,8 +18,9 @@ from jobs.feed import metrics
 logger = logging.getLogger(__name__)
 
 BACKOFF = (0.05, 0.2, 0.5, 1, 2)  # seconds between attempts; the last repeats
+LISTEN_SECONDS = 10  # between two looks whether the session that listens still answers
 FRAME_BYTES = 256 * 1024  # JSON escapes can double it: the most a frame holds is about half a MiB
-READ_SECONDS = 10  # for the answer to one query of the feed
+READ_SECONDS = 5  # for the answer to one query of the feed
 
 # One snapshot answers for every cursor: where its stream begins and ends, its job's state, and its next lines, which
 # the database writes as JSON so that this process only copies them. A line's share of FRAME_BYTES bounds the frame;
@@ -93,17 +94,32 @@ class Reader:
             FRAME_BYTES,
         ]
         metrics.reads.inc()
-        try:
-            async with asyncio.timeout(READ_SECONDS):
-                rows = await (await self._connection.execute(_READ, values, prepare=True)).fetchall()
-        except TimeoutError as error:
-            await self._connection.close()
-            raise psycopg.OperationalError(f"no answer within {READ_SECONDS} s") from error
-        except BaseException:
-            await self._connection.close()
-            raise
+        rows = await self._answer(self._connection, values)
         parts = {row[0]: Part(*row[1:]) for row in rows}
         return [parts.get(number) for number in numbers]
+
+    async def _answer(self, connection: psycopg.AsyncConnection[Any], values: list[Any]) -> list[Any]:
+        """One that does not come in time is left to itself, with its connection: to cancel it takes as long again."""
+        asked = asyncio.create_task(_fetch(connection, values))
+        try:
+            done, _ = await asyncio.wait({asked}, timeout=READ_SECONDS)
+        except asyncio.CancelledError:
+            asked.cancel()
+            raise
+        if not done:
+            asked.cancel()
+            self._connection = None
+            raise psycopg.OperationalError(f"no answer within {READ_SECONDS} s")
+        return asked.result()
+
+
+async def _fetch(connection: psycopg.AsyncConnection[Any], values: list[Any]) -> list[Any]:
+    """All rows; a connection that failed is closed."""
+    try:
+        return await (await connection.execute(_READ, values, prepare=True)).fetchall()
+    except BaseException:
+        await connection.close()
+        raise
 
 
 async def listen(
@@ -121,9 +137,12 @@ async def listen(
                     await connection.execute(f"LISTEN {channel}")
                 failures = 0
                 regained()
-                async for notice in connection.notifies():
-                    _pass_on(notice, told, changed)
-        except psycopg.Error as error:
+                while True:
+                    async for notice in connection.notifies(timeout=LISTEN_SECONDS):
+                        _pass_on(notice, told, changed)
+                    async with asyncio.timeout(READ_SECONDS):
+                        await connection.execute("SELECT 1")  # notices a session that is lost, or hangs
+        except (psycopg.Error, TimeoutError) as error:
             logger.warning("The feed lost its database connection and tries again: %s", error)
         await asyncio.sleep(delay(failures))
         failures += 1

@@ -132,3 +132,10 @@ def test_a_taken_port_is_told_with_the_way_out(demo: Demo, tmp_path: Path):
         assert process.wait(60) == 1
     assert f"Port {demo.port} cannot be used" in demo.log.read_text()
     assert f"--port {demo.port + 1}" in demo.log.read_text()
+
+
+def test_a_folder_for_the_json_file_that_is_not_there_is_told_before_anything_starts(demo: Demo) -> None:
+    demo.ready = demo.folder / "nowhere" / "ready.json"
+    process = demo.launch(demo.log)
+    assert process.wait(60) == 1
+    assert f"Make {demo.folder}/nowhere first" in demo.log.read_text()

@@ -52,6 +52,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, json: Path | None, **options: Any) -> None:
         # `make demo` tells when it began, so that the time printed has the installation of packages in it.
         self.began = float(os.environ.get("LEFT4ME_DEMO_BEGAN") or time.time())
+        if json and not json.absolute().parent.is_dir():
+            raise CommandError(
+                f"--json {json} is in a folder that does not exist. Make {json.absolute().parent} first."
+            )
         self.supervisor = Supervisor()  # from now on a signal ends it in order
         try:
             with self._only_one():
