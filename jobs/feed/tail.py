@@ -156,6 +156,7 @@ class Tail:
         """Write what was read to everybody who stands there and move them on."""
         if standing.watch.subject != part.subject:
             self._set_subject(standing.watch, part.subject)
+            self.look_at(standing.watch)  # until now, what was told of the subject was not heard
         written, until = _frames(standing.after, part)
         at_end = until >= part.last_seq
         ended = part.state is not None and part.state not in Job.ACTIVE and at_end

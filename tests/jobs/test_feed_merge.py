@@ -33,6 +33,18 @@ def test_a_line_that_was_found_for_another_viewer_before_it_was_told_of_comes_to
     feed.teardown()
 
 
+def test_a_job_that_changes_while_its_log_is_read_for_the_first_time_is_not_missed() -> None:
+    feed = Feed()
+    feed.join(stream=2, after=0, room=None)
+    feed.turn(times=3)
+    feed.take_a_snapshot()
+    feed.change_job(stream=2, state="running")
+    feed.answer_and_turn()
+    feed.settle()
+    assert feed.clients[0].states == ["running"]
+    feed.teardown()
+
+
 def test_a_viewer_that_cannot_be_written_to_is_closed_and_the_others_are_served() -> None:
     feed = Feed()
     for _ in range(3):

@@ -128,7 +128,6 @@ class Feed(RuleBasedStateMachine):
             return  # the first is a console
         rows.state = state
         self.tail.changed(f"job:{stream}")
-        self.missed |= not any(client.viewer.watch and client.viewer.watch.subject for client in self.clients)
 
     @rule()
     def take_a_snapshot(self) -> None:
