@@ -71,15 +71,15 @@ print("tried")
 class Pair(NamedTuple):
     portal: Installed
     talker: Talker
-    bystander: Talker
+    listener: Talker
 
 
 @pytest.fixture(scope="module", params=["portal", "portal12"], ids=["debian13", "debian12"])
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
     portal: Installed = request.getfixturevalue(request.param)
-    made = Pair(portal, Talker(portal, "talker"), Talker(portal, "bystander"))
+    made = Pair(portal, Talker(portal, "talker"), Talker(portal, "listener"))
     yield made
-    for name in ("talker", "bystander"):
+    for name in ("talker", "listener"):
         portal.power(name, "stop")
 
 
@@ -95,10 +95,10 @@ def is_whole(talker: Talker) -> bool:
 
 
 def turns_by_pipes_alone(pair: Pair, words: list[str]) -> list[int]:
-    """How often such an agent turned for each word that the bystander printed. Without its pipe it would never end."""
+    """How often such an agent turned for each word that the listener printed. Without its pipe it would never end."""
     pair.portal.host.run("systemctl", "stop", "left4me-agent")
     try:
-        return list(map(int, json.loads(beside_the_agent(pair.portal, BY_PIPES_ALONE, "bystander", json.dumps(words)))))
+        return list(map(int, json.loads(beside_the_agent(pair.portal, BY_PIPES_ALONE, "listener", json.dumps(words)))))
     finally:
         pair.portal.host.run("systemctl", "start", "left4me-agent")
 
@@ -106,17 +106,17 @@ def turns_by_pipes_alone(pair: Pair, words: list[str]) -> list[int]:
 def test_a_line_is_stored_by_the_pipe_alone(pair: Pair) -> None:
     turns = turns_by_pipes_alone(pair, [f"alone {number}" for number in range(20)])
     assert len(turns) == 20
-    wait_for(lambda: is_whole(pair.bystander), what="every line once")
+    wait_for(lambda: is_whole(pair.listener), what="every line once")
 
 
 def test_a_game_that_floods_its_pipe_delays_no_other(pair: Pair) -> None:
     pair.talker.tell(FLOOD)
     turns = turns_by_pipes_alone(pair, [f"beside a flood {number}" for number in range(20)])
     pair.talker.prints("still heard")
-    pair.bystander.prints("heard as well")
+    pair.listener.prints("heard as well")
     pair.talker.tell("flooding = False")
     assert max(turns) < 200
-    wait_for(lambda: is_whole(pair.bystander) and is_whole(pair.talker), what="every line once")
+    wait_for(lambda: is_whole(pair.listener) and is_whole(pair.talker), what="every line once")
 
 
 def test_a_game_may_write_to_its_pipe_and_nothing_else(pair: Pair) -> None:
@@ -139,9 +139,9 @@ def test_a_pipe_that_is_gone_or_something_else_costs_no_line(pair: Pair, damage:
     host, folder = pair.portal.host, f"{RUNTIME}/talker"
     pair.talker.tell("for n in range(300): print('while it goes', n); time.sleep(0.005)")
     host.sh(f"cd {folder} && {damage}")
-    pair.bystander.prints("not my pipe")
+    pair.listener.prints("not my pipe")
     pair.talker.prints("afterwards")
-    wait_for(lambda: is_whole(pair.bystander) and is_whole(pair.talker), what="every line once")
+    wait_for(lambda: is_whole(pair.listener) and is_whole(pair.talker), what="every line once")
     pair.talker.restart()
     assert host.run("stat", "-c", "%F %U %a", f"{folder}/wake").stdout.strip() == "fifo left4me 620"
     pair.talker.prints("with a pipe again")
