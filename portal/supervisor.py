@@ -54,19 +54,47 @@ def _is_hung_up() -> bool:
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
 
 
-class Child:
-    """One supervised process."""
+class Watched:
+    """A process that is started again after it ended by itself; the delay grows while it keeps ending early."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failures = 0
+        self.started = time.monotonic()
+        self.restart_at = 0.0
+
+    def start(self) -> None:
+        """Set `process`. Where that cannot be had, `process` stays the ended one, which counts as one more failure."""
+        raise NotImplementedError
+
+    def watch(self) -> None:
+        """Start it again once it is due."""
+        if self.process.poll() is None:
+            return
+        now = time.monotonic()
+        if not self.restart_at:
+            self.failures = 1 if now - self.started > 60 else self.failures + 1
+            delay = RESTART_DELAYS[min(self.failures, len(RESTART_DELAYS)) - 1]
+            self.restart_at = now + delay
+            say("demo", f"{self.name} ended with status {self.process.returncode}; starting it again in {delay} s")
+        elif now >= self.restart_at:
+            self.restart_at = 0.0
+            self.started = now
+            self.start()
+
+
+class Child(Watched):
+    """One of our own commands, its output under its name."""
 
     def __init__(self, name: str, argv: list[str], environment: dict[str, str]) -> None:
-        self.name = name
+        super().__init__(name)
         self.argv = argv
         self.environment = environment
-        self.failures = 0
-        self.restart_at = 0.0
         self.start()
 
     def start(self) -> None:
-        self.started = time.monotonic()
         # A session of its own, so that Ctrl-C in the terminal reaches only this command, which then ends all in order.
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *self.argv],  # it ends with us, however we end
@@ -82,20 +110,6 @@ class Child:
         assert process.stdout
         for line in process.stdout:
             say(self.name, line.decode(errors="replace").rstrip())
-
-    def watch(self) -> None:
-        """Start it again after it ended by itself, with a growing delay while it keeps ending early."""
-        if self.process.poll() is None:
-            return
-        now = time.monotonic()
-        if not self.restart_at:
-            self.failures = 1 if now - self.started > 60 else self.failures + 1
-            delay = RESTART_DELAYS[min(self.failures, len(RESTART_DELAYS)) - 1]
-            self.restart_at = now + delay
-            say("demo", f"{self.name} ended with status {self.process.returncode}; starting it again in {delay} s")
-        elif now >= self.restart_at:
-            self.restart_at = 0.0
-            self.start()
 
     def stop(self) -> None:
         """SIGTERM, then SIGKILL to its whole group after `STOP_SECONDS`."""
@@ -113,6 +127,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.children: list[Child] = []
+        self.watched: list[Watched] = []  # the children, and what somebody else ends
         self.stopping = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # so nohup(1) means
@@ -133,7 +148,9 @@ class Supervisor:
 
     def start(self, name: str, *argv: str, **environment: str) -> None:
         """Run `manage.py ARGV` as a child called `name`."""
-        self.children.append(Child(name, [sys.executable, "-u", "manage.py", *argv], environment))
+        child = Child(name, [sys.executable, "-u", "manage.py", *argv], environment)
+        self.children.append(child)
+        self.watched.append(child)
 
     def wait_until(self, ready: Callable[[], bool], *, seconds: float) -> bool:
         """Watch the children until `ready` is true; False after `seconds` or when told to stop."""
@@ -152,8 +169,8 @@ class Supervisor:
     def _watch(self) -> None:
         if self.told_to_stop():
             return
-        for child in self.children:
-            child.watch()
+        for process in self.watched:
+            process.watch()
 
     def stop(self) -> None:
         """End every child; returns when none is left."""

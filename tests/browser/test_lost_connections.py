@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 
 from jobs import streams
 from portal.models import User
@@ -52,6 +52,27 @@ def test_a_socket_that_falls_silent_is_opened_again_and_one_that_beats_is_kept(
         page.wait_for_timeout(100)
     wait_for(lambda: page.wait_for_timeout(50) or len(opened) >= 3, what="the silent socket opened again")
     assert {socket.url for socket in opened[2:]} == {events.url}
+
+
+def test_a_part_whose_answer_never_comes_is_given_up_after_a_while_and_fetched_again(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    expect(page.locator("#connection")).to_be_hidden()
+    page.wait_for_load_state("networkidle")  # what opening the page fetches has come
+    held: list[Route] = []
+
+    def hold_the_first(route: Route) -> None:
+        if held:
+            route.continue_()
+        else:
+            held.append(route)  # and never answer it
+
+    page.route(f"**/servers/{server.name}/parts/head/", hold_the_first)
+    observing.record_unit(server=server, unit="crashed", detail="It ended with exit status 1.", at=None)
+    wait_for(lambda: page.wait_for_timeout(50) or held, what="the fetch that is held back")
+    expect(page.locator(".server-head .state")).to_have_text("Crashed", timeout=60_000)
 
 
 def test_an_answer_to_a_press_ends_the_wait_for_the_connection(

@@ -3,9 +3,11 @@
 import asyncio
 import select
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from urllib.request import Request, urlopen
 
+import httpx
 import pytest
 from django.db import connections
 from django.test import AsyncClient, Client
@@ -16,7 +18,8 @@ from portal.models import User
 from servers.models import Right, Server
 from tests.jobs.sockets import cookie
 from tests.jobs.test_feed_faults import resident
-from tests.stack import Stack
+from tests.jobs.test_search_places import nothing_is_found, under_way
+from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -144,3 +147,22 @@ def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
         download_all()
         grown = resident(stack.processes["web"].pid) - before
         assert grown < 12 * 1024 * 1024, "a quarter of the log, for two downloads at once"
+
+
+def test_however_many_download_they_take_two_connections_and_no_pages_turn(
+    web: str, url: str, server: Server, alice: User, bob: User
+) -> None:
+    streams.append(server.console_id, ["x"] * 10)
+    many = 20  # more than there are connections
+
+    def client(user: User) -> httpx.Client:
+        return httpx.Client(base_url=web, cookies={"sessionid": cookie(user)}, timeout=30)
+
+    with ThreadPoolExecutor(many) as threads, client(bob) as page:
+        with nothing_is_found():
+            logs = [threads.submit(lambda: client(alice).get(url).text) for _ in range(many)]
+            wait_for(lambda: under_way() == 2, what="two that read")
+            for _ in range(10):
+                assert page.get("/").status_code == 200
+                assert under_way() == 2
+        assert [log.result().count("\n") for log in logs] == [10] * many

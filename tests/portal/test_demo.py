@@ -99,7 +99,8 @@ def test_it_shows_a_running_server_ends_cleanly_and_finds_it_again(demo: Demo):
 
     other = demo.launch(demo.folder / "second.log")
     assert other.wait(30) != 0
-    assert "already runs" in (demo.folder / "second.log").read_text()
+    told = (demo.folder / "second.log").read_text()
+    assert f"already runs (process {demo.process.pid}, {ready['url']})" in told
 
     assert demo.end() == 0
     assert "Traceback" not in demo.log.read_text()
@@ -122,6 +123,37 @@ def test_after_a_kill_it_starts_again_and_nothing_is_lost(demo: Demo):
     lines = httpx.get(f"{again['url']}/api/v1/streams/{console}/lines?limit=1000", headers=headers).json()["lines"]
     assert [seq for seq, _, _ in lines] == list(range(1, len(lines) + 1))
     assert practice(again)["unit"] == "running"
+
+
+def number_in(postmaster: Path) -> int:
+    """The process that the lock file of a PostgreSQL names; 0 while there is none."""
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return int(postmaster.read_text().split("\n", 1)[0])
+    return 0
+
+
+def last_line(ready: dict[str, Any], console: str) -> int:
+    """The number of the newest line in `console`; 0 where the portal cannot tell at the moment."""
+    headers = {"Authorization": f"Bearer {ready['users']['member']['token']}"}
+    answer = httpx.get(f"{ready['url']}/api/v1/streams/{console}/lines?limit=1000", headers=headers, timeout=20)
+    return answer.json()["next"] if answer.status_code == 200 else 0
+
+
+def test_a_database_that_was_killed_is_started_again_under_the_running_portal(demo: Demo):
+    ready = demo.start()
+    console = practice(ready)["console"]
+    postmaster = demo.folder / "postgres" / "data" / "postmaster.pid"
+    killed = number_in(postmaster)
+    os.kill(killed, signal.SIGKILL)
+
+    wait_for(lambda: number_in(postmaster) not in (0, killed), seconds=60, what="a new PostgreSQL")
+    wait_for(lambda: last_line(ready, console), seconds=60, what="the portal with it")
+    before = last_line(ready, console)
+    wait_for(lambda: last_line(ready, console) > before, seconds=60, what="new lines of the game in its console")
+    assert demo.end() == 0
+    text = demo.log.read_text()
+    assert "PostgreSQL ended with status -9" in text
+    assert "still running, and found again at the next start: practice" in text
 
 
 def test_a_taken_port_is_told_with_the_way_out(demo: Demo, tmp_path: Path):

@@ -14,14 +14,14 @@ from urllib.request import ProxyHandler, build_opener
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
 from portal import tokens, tools
 from portal.models import User
 from portal.postgres import Postgres
 from portal.postgres_place import PostgresError
 from portal.reach import Reach, ReachError
-from portal.supervisor import Supervisor, say
+from portal.supervisor import Supervisor, Watched, say
 from portal.var_folder import why_unusable
 from servers import seeds, services
 from servers.models import Blueprint, Server
@@ -35,6 +35,27 @@ def wait_answering(url: str) -> bool:
     with suppress(URLError, OSError), directly.open(f"{url}/healthz", timeout=2) as answer:
         return bool(answer.status == 200)
     return False
+
+
+class Database(Watched):
+    """The demo's own PostgreSQL, which `_database` ends after all others."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        super().__init__("PostgreSQL")
+        self.postgres = postgres
+        self.start()
+
+    def start(self) -> None:
+        connection.close()  # it led to a server that has ended
+        self.postgres.start()
+        assert self.postgres.process
+        self.process = self.postgres.process
+
+    def watch(self) -> None:
+        try:
+            super().watch()
+        except PostgresError as error:
+            say("demo", str(error))
 
 
 class Command(BaseCommand):
@@ -118,7 +139,7 @@ class Command(BaseCommand):
             return
         postgres = Postgres(settings.VAR_DIR / "postgres")
         say("demo", "starting PostgreSQL")
-        postgres.start()
+        self.supervisor.watched.append(Database(postgres))
         # The settings were read before the first start had decided where the socket is; what we start inherits it.
         os.environ["DATABASE_URL"] = postgres.url
         connection.settings_dict["HOST"] = str(postgres.place.socket)
@@ -158,7 +179,7 @@ class Command(BaseCommand):
             if not supervisor.stopping.is_set():
                 raise CommandError("The web process did not answer within 60 s; its lines above say why.")
             return
-        self._note(reach.url)
+        self._note(f"process {os.getpid()}, {reach.url}")
         server = self._first_server()
         if server and not supervisor.wait_until(lambda: self._settled(server), seconds=60):
             say("demo", f"{FIRST_SERVER} is not running yet; its page says why")
@@ -188,7 +209,8 @@ class Command(BaseCommand):
 
     @staticmethod
     def _settled(server: Server) -> bool:
-        server.refresh_from_db(fields=["unit"])
+        with suppress(OperationalError):  # PostgreSQL is being started again
+            server.refresh_from_db(fields=["unit"])
         return server.unit in (Server.Unit.RUNNING, Server.Unit.CRASHED)
 
     def _welcome(self, people: dict[str, dict[str, str]]) -> None:
