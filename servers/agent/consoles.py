@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -182,7 +183,8 @@ class Consoles:
 
     def _append(self, group: list[_Batch]) -> None:
         try:
-            with transaction.atomic():
+            # One statement is its own transaction, without two more round trips to the database.
+            with transaction.atomic() if len(group) > 1 else nullcontext():
                 for batch in sorted(group, key=lambda one: one.console.server.console_id):  # so no two lock crosswise
                     streams.append(batch.console.server.console_id, batch.lines, cursor=batch.cursor)
         except (OperationalError, InterfaceError):

@@ -103,7 +103,8 @@ began = time.perf_counter()
 subprocess.run(["systemctl", "start", *sys.argv[1].split()], check=True)
 print(time.perf_counter() - began)
 """
-ROUNDS, COLD_ROUNDS = scaled((10, 7), (1, 1))
+ROUNDS = scaled((7, 10), (1, 1))  # with nothing in memory, and with all of it there
+FEW_ROUNDS = scaled((3, 2), (1, 1))
 SMALL_FILES_FIRST, SMALL_FILES = 0.8, 0.65
 
 
@@ -117,12 +118,12 @@ def figures() -> Iterator[Figure]:
         sizes = map(str, (MANY, LAYERS, FOLDERS, PACK_MIB))
         host.run("/usr/bin/python3", "-c", MAKE, PLACE, *sizes, timeout=300)
         yield from _starts(host)
-        yield from _driver(host, "kernel", bounded=True)
+        yield from _driver(host, "kernel", *ROUNDS, bounded=True)
         host.sh(
             "D=/etc/systemd/system/left4me-overlay@.service.d; mkdir -p $D &&"
             " cp /mnt/checkout/deploy/units/left4me-overlay-fuse.conf $D/ && systemctl daemon-reload"
         )
-        yield from _driver(host, "fuse", bounded=False)
+        yield from _driver(host, "fuse", *FEW_ROUNDS, bounded=False)
     yield from console_figures()
 
 
@@ -141,12 +142,12 @@ def _starts(host: Host) -> Iterator[Figure]:
     host.sh("while grep -q runtime/bench /proc/self/mountinfo; do sleep 0.2; done")
 
 
-def _driver(host: Host, driver: str, *, bounded: bool) -> Iterator[Figure]:
+def _driver(host: Host, driver: str, cold: int, warm: int, *, bounded: bool) -> Iterator[Figure]:
     host.run("systemctl", "start", "left4me-server@bench0")
     bare, merged = trees = f"{PLACE}/installations/bench/1", f"{PLACE}/runtime/bench0/merged"
     # As a game starts: nothing is in memory yet. The median, since a disk is no clock.
     ratios = []
-    for _ in range(COLD_ROUNDS):
+    for _ in range(cold):
         seconds = {}
         for tree in trees:
             os.sync()
@@ -156,7 +157,7 @@ def _driver(host: Host, driver: str, *, bounded: bool) -> Iterator[Figure]:
     yield _ratio(f"{driver}.read_first", statistics.median(ratios), SMALL_FILES_FIRST if bounded else None)
     # All in memory: the price of an open alone, of which overlayfs takes its share (docs/performance.md).
     for what, bound in (("read", SMALL_FILES), ("sequential", 0.95), ("append", 0.4)):
-        of_bare, of_merged = _measure(host, what, ROUNDS, *trees)
+        of_bare, of_merged = _measure(host, what, warm, *trees)
         yield _ratio(f"{driver}.{what}", of_bare / of_merged, bound if bounded else None)
     host.sh("systemctl stop left4me-server@bench0; sleep 1")
 
