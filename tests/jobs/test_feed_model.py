@@ -171,7 +171,9 @@ class Feed(RuleBasedStateMachine):
             self.tail.look_everywhere()
             self.missed = False
         before = self.database.reads
-        for _ in range(10):
+        silent = 0
+        while silent < 3:  # longer than it ever waits after a failure
+            silent = 0 if self.database.asked else silent + 1
             while self.database.asked:
                 self.database.answer()
                 self.loop.turn(20)
