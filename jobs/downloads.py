@@ -1,18 +1,20 @@
 """Any log as a text file, in bounded memory and without holding a database connection while a slow client reads."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, close_old_connections
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from jobs import streams
-from jobs.pages import members_only
+from jobs.pages import member, members_only
 from jobs.policy import Asked, decide
 from jobs.views import stream_for
 
@@ -20,57 +22,95 @@ BATCH = 1000  # lines
 BATCH_BYTES = 128 * 1024  # a client that reads slowly has one batch waiting, and a minute for each (portal/throttle.py)
 ASK_SECONDS = 1  # until access is asked for again; reading ends with the right to read
 LAST_WORDS_SECONDS = 0.5  # for a client to read why
+AT_ONCE = 4  # of one member in a process
+TOO_MANY = "Too many downloads of yours are under way. Try again when one of them has ended.\n"
 
-# However many download, they take two of the connections that all pages share, and none of others' threads.
-_executor = ThreadPoolExecutor(2, thread_name_prefix="downloads")
-read = database_sync_to_async(streams.read, thread_sensitive=False, executor=_executor)
-ask = database_sync_to_async(decide, thread_sensitive=False, executor=_executor)
+# However many download, they take three of the connections that all pages share, and none of others' threads.
+_readers = ThreadPoolExecutor(2, thread_name_prefix="downloads")
+_asker = ThreadPoolExecutor(1, thread_name_prefix="downloads-access")
+read = database_sync_to_async(streams.read, thread_sensitive=False, executor=_readers)
+ask = database_sync_to_async(decide, thread_sensitive=False, executor=_asker)
 
 
-@members_only  # type: ignore[arg-type]  # django-stubs: HttpResponse is no base of it
+@dataclass(eq=False)
+class Download:
+    """One that is under way. `abort` ends the connection of a client that reads nothing."""
+
+    user_id: int
+    asked: Asked
+    abort: Callable[[], None] = lambda: None
+    revoked: asyncio.TimerHandle | None = None  # the right to read is lost, and `abort` will be called
+
+
+class UnderWay:
+    """The downloads of this process. For all of them together it is asked again and again who may still read."""
+
+    def __init__(self) -> None:
+        self.of: Counter[int] = Counter()  # a member's
+        self._all: set[Download] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, download: Download) -> None:
+        self.of[download.user_id] += 1
+        self._all.add(download)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+
+    def remove(self, download: Download) -> None:
+        self._all.discard(download)
+        self.of -= Counter([download.user_id])
+        if download.revoked:
+            download.revoked.cancel()
+
+    async def _watch(self) -> None:
+        while self._all:
+            await asyncio.sleep(ASK_SECONDS)
+            with suppress(DatabaseError):  # what was allowed stays so until the database answers
+                await self._revoke([one for one in self._all if not one.revoked])
+
+    async def _revoke(self, downloads: list[Download]) -> None:
+        verdicts = await ask({one.asked for one in downloads})
+        for one in self._all.intersection(downloads):
+            if verdicts[one.asked].code:
+                one.revoked = asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, one.abort)
+
+
+_under_way = UnderWay()
+
+
+@members_only  # type: ignore[arg-type]  # django-stubs: HttpResponse is no base of StreamingHttpResponse
 @require_safe
-def download(request: HttpRequest, pk: int) -> StreamingHttpResponse:
+def download(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """`/streams/{id}.txt`: every line kept at this moment, as `2026-01-31T20:15:00.250Z text`."""
     stream = stream_for(request, pk)
+    user_id = member(request).pk
+    if _under_way.of[user_id] >= AT_ONCE:
+        return HttpResponse(TOO_MANY, content_type="text/plain; charset=utf-8", status=429, headers={"Retry-After": 10})
     close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
     credential = f"session:{request.session.session_key}"
     abort = getattr(request, "scope", {}).get("abort", lambda: None)  # `portal/web.py` gives one
     response = StreamingHttpResponse(
-        text_lines(stream.pk, stream.first_seq, stream.last_seq, credential, abort),
+        text_lines(Download(user_id, Asked(credential, stream.pk), abort), stream.first_seq, stream.last_seq),
         content_type="text/plain; charset=utf-8",
     )
     response["Content-Disposition"] = f'attachment; filename="log-{pk}.txt"'
     return response
 
 
-async def text_lines(
-    stream: int, first: int, last: int, credential: str, abort: Callable[[], None] = lambda: None
-) -> AsyncIterator[str]:
-    """Lines `first` to `last` in batches; says so when retention overtook the reader or `credential` lost the right.
-
-    `abort` ends the connection of a client that does not even read that.
-    """
-    revoked = asyncio.Event()
-    watching = asyncio.create_task(_watch(Asked(credential, stream), revoked, abort))
+async def text_lines(download: Download, first: int, last: int) -> AsyncIterator[str]:
+    """Lines `first` to `last` in batches; says so when retention overtook the reader or it lost the right to read."""
+    if _under_way.of[download.user_id] >= AT_ONCE:  # many were let in at the same moment
+        yield TOO_MANY
+        return
+    _under_way.add(download)
     try:
-        async for piece in _pieces(stream, first, last):
-            if revoked.is_set():
+        async for piece in _pieces(download.asked.stream or 0, first, last):
+            if download.revoked:
                 yield "(you may no longer read this log)\n"
                 return
             yield piece
     finally:
-        watching.cancel()
-
-
-async def _watch(question: Asked, revoked: asyncio.Event, abort: Callable[[], None]) -> None:
-    """Ask again and again whether reading is still allowed, also while the client takes nothing."""
-    while not revoked.is_set():
-        await asyncio.sleep(ASK_SECONDS)
-        with suppress(DatabaseError):  # what was allowed stays so until the database answers
-            if (await ask([question]))[question].code:
-                revoked.set()
-    await asyncio.sleep(LAST_WORDS_SECONDS)
-    abort()
+        _under_way.remove(download)
 
 
 async def _pieces(stream: int, first: int, last: int) -> AsyncIterator[str]:

@@ -21,6 +21,7 @@ PING_SECONDS = int(os.environ.get("LEFT4ME_PING_SECONDS", "20"))
 PONG_SECONDS = PING_SECONDS * 1.5
 LINGER_SECONDS = 30  # for a slow client to read up to the close frame
 STUCK_SECONDS = 150  # without reading, which is longer than anybody who is slow is given: gone
+MAX_REASON = 123  # bytes: a control frame holds 125
 BEAT = message(type="beat")
 
 
@@ -81,7 +82,8 @@ class Outlet:
         if self.is_open:
             if self.paused:
                 self._protocol.closeHandshakeTimeout = LINGER_SECONDS
-            self._protocol.sendClose(code=code, reason=reason or None)
+            # Not sendClose, which refuses the codes that RFC 6455 and its registry define: 1013 is "try again later".
+            self._protocol.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:MAX_REASON])
 
     def refuse(self, code: int, reason: str = "") -> None:
         """Close, and read nothing more; the connection ends a second later without the client's part."""

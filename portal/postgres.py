@@ -7,6 +7,7 @@ so under root the server runs as an existing unprivileged user and only the sock
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -30,6 +31,7 @@ SETTINGS = {
     "timezone": "'UTC'",
     "logging_collector": "off",
 }
+SHELL = re.compile(r"[\"$`\\\n]")
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -74,6 +76,7 @@ class Postgres:
             capture_output=True,
             timeout=120,
             check=False,
+            start_new_session=True,  # Ctrl-C in the terminal is for the demo alone, which ends when this is done
             **self._options(),
         )
         if done.returncode:
@@ -102,6 +105,7 @@ class Postgres:
         self._check_owner()
         self._wait_for_former()
         programs = self.place.programs()
+        self._check_path(programs)
         if not (self.data / "left4me-initialised").exists():
             shutil.rmtree(self.data, ignore_errors=True)
             self._initialise(programs)
@@ -123,6 +127,14 @@ class Postgres:
                 raise PostgresError(
                     f"The database in {self.data} was made by another user (uid {owner}). Start it as that user, or"
                     f" delete {self.place.root} to begin from nothing."
+                )
+
+    def _check_path(self, programs: Path) -> None:
+        """initdb runs other programs by a shell, and puts its own path between double quotes."""
+        for path in (programs, self.data):
+            if found := SHELL.search(str(path)):
+                raise PostgresError(
+                    f"PostgreSQL cannot be started from {path}, for the {found[0]!r} in it. Rename that folder."
                 )
 
     def _configure(self) -> None:

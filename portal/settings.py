@@ -12,6 +12,8 @@ from portal.var_folder import why_unusable
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("LEFT4ME_VAR", BASE_DIR / "var")).absolute()
+if not str(VAR_DIR).isprintable():  # part of addresses and of files that others read
+    raise SystemExit(f"The path {os.fsencode(VAR_DIR)!r} is not one of UTF-8 on one line. Rename that folder.")
 # Installations, layers and each server's own files (docs/architecture.md, "Paths").
 STATE_DIR = Path(os.environ.get("LEFT4ME_STATE", VAR_DIR / "lib")).absolute()
 GAMES_DIRS = [BASE_DIR / "servers" / "games", Path(os.environ.get("LEFT4ME_GAMES_DIR", "/etc/left4me/games.d"))]

@@ -1,7 +1,8 @@
 """A fresh Debian where a newcomer types the two commands of README.md: its own Python, and pip as it comes.
 
 Needs root and mmdebstrap. It shares the network, and pip's and apt's ways out of it. Whatever is left running in it
-ends with the command that started it, since that has a process namespace of its own.
+ends with the command that started it, since that has a process namespace of its own. (Its first process is a shell:
+make ends at Ctrl-C by a signal to itself, which a first process does not get.)
 """
 
 import contextlib
@@ -19,7 +20,8 @@ CONFIGURATION = ("/etc/resolv.conf", "/etc/pip.conf", "/etc/ssl/certs/ca-certifi
                  "/root/.config/pip/pip.conf", "/root/.pip/pip.conf")  # fmt: skip
 ENTER = """
 mount --rbind /dev "$0/dev" && mount -t proc proc "$0/proc" && mount -t tmpfs tmpfs "$0/run" || exit 99
-exec chroot "$0" sh -c 'cd /root/left4me && exec "$@"' - "$@"
+chroot "$0" sh -c 'cd /root/left4me && exec "$@"' - "$@"
+exit $?
 """
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
 

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from urllib.request import Request, urlopen
@@ -14,6 +15,7 @@ from django.test import AsyncClient, Client
 
 from jobs import downloads, streams
 from jobs.models import Line, Stream
+from jobs.policy import Asked, Verdict
 from portal.models import User
 from servers.models import Right, Server
 from tests.jobs.sockets import cookie
@@ -32,6 +34,10 @@ def no_connection_is_left_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def url(server: Server) -> str:
     return f"/streams/{server.console_id}.txt"
+
+
+def of(stream: int, credential: str = "") -> downloads.Download:
+    return downloads.Download(0, Asked(credential, stream))
 
 
 async def fetch(url: str, user: User | None) -> tuple[int, str]:
@@ -71,7 +77,7 @@ async def test_lines_that_retention_takes_meanwhile_are_said_to_be_gone(server: 
         Stream.objects.filter(pk=stream).update(keep=500)
 
     await downloads.database_sync_to_async(trim)()
-    parts = downloads.text_lines(stream, 1, 3000, "")
+    parts = downloads.text_lines(of(stream), 1, 3000)
     assert (await anext(parts)).endswith(" 1000\n")
     await downloads.database_sync_to_async(streams.trim)()
     assert await anext(parts) == "(lines 1001 to 2500 are no longer kept)\n"
@@ -81,7 +87,7 @@ async def test_lines_that_retention_takes_meanwhile_are_said_to_be_gone(server: 
 async def test_a_log_that_is_deleted_meanwhile_does_not_look_complete(server: Server) -> None:
     stream = server.console_id
     await downloads.database_sync_to_async(streams.append)(stream, ["x"] * 1001)
-    parts = downloads.text_lines(stream, 1, 1001, "")
+    parts = downloads.text_lines(of(stream), 1, 1001)
     await anext(parts)
     await downloads.database_sync_to_async(Line.objects.filter(stream=stream).delete)()
     assert [part async for part in parts] == ["(lines 1001 to 1001 are no longer kept)\n"]
@@ -89,7 +95,7 @@ async def test_a_log_that_is_deleted_meanwhile_does_not_look_complete(server: Se
 
 async def test_long_lines_are_sent_in_small_pieces(server: Server) -> None:
     await downloads.database_sync_to_async(streams.append)(server.console_id, ["☃" * streams.MAX_LINE] * 100)
-    parts = [part async for part in downloads.text_lines(server.console_id, 1, 100, "")]
+    parts = [part async for part in downloads.text_lines(of(server.console_id), 1, 100)]
     assert sum(part.count("\n") for part in parts) == 100
     assert max(len(part.encode()) for part in parts) < downloads.BATCH_BYTES + 4 * streams.MAX_LINE
 
@@ -101,7 +107,7 @@ async def test_reading_ends_with_the_right_to_read(
     database = downloads.database_sync_to_async
     await database(streams.append)(server.console_id, ["x"] * 5000)
     membership = await database(share)(bob, Right.CONSOLE)
-    parts = downloads.text_lines(server.console_id, 1, 5000, f"session:{await database(cookie)(bob)}")
+    parts = downloads.text_lines(of(server.console_id, f"session:{await database(cookie)(bob)}"), 1, 5000)
     assert (await anext(parts)).endswith(" x\n")
     assert (await anext(parts)).endswith(" x\n")
     await database(membership.delete)()
@@ -149,20 +155,63 @@ def test_a_client_that_does_not_read_costs_neither_memory_nor_a_connection(
         assert grown < 12 * 1024 * 1024, "a quarter of the log, for two downloads at once"
 
 
+def browser(web: str, user: User) -> httpx.Client:
+    return httpx.Client(base_url=web, cookies={"sessionid": cookie(user)}, timeout=30)
+
+
 def test_however_many_download_they_take_two_connections_and_no_pages_turn(
-    web: str, url: str, server: Server, alice: User, bob: User
+    web: str, url: str, server: Server, bob: User
 ) -> None:
     streams.append(server.console_id, ["x"] * 10)
     many = 20  # more than there are connections
-
-    def client(user: User) -> httpx.Client:
-        return httpx.Client(base_url=web, cookies={"sessionid": cookie(user)}, timeout=30)
-
-    with ThreadPoolExecutor(many) as threads, client(bob) as page:
+    staff = [User.objects.create_superuser(f"mod{number}", password="x") for number in range(many)]
+    browsers = [browser(web, user) for user in staff]
+    with ThreadPoolExecutor(many) as threads, browser(web, bob) as page:
         with nothing_is_found():
-            logs = [threads.submit(lambda: client(alice).get(url).text) for _ in range(many)]
+            logs = [threads.submit(one.get, url) for one in browsers]
             wait_for(lambda: under_way() == 2, what="two that read")
             for _ in range(10):
                 assert page.get("/").status_code == 200
                 assert under_way() == 2
-        assert [log.result().count("\n") for log in logs] == [10] * many
+        assert [log.result().text.count("\n") for log in logs] == [10] * many
+
+
+def test_a_member_downloads_few_logs_at_once(web: str, url: str, server: Server, alice: User) -> None:
+    streams.append(server.console_id, ["x"] * 10)
+    many = 5 * downloads.AT_ONCE
+    browsers = [browser(web, alice) for _ in range(many)]
+    with ThreadPoolExecutor(many) as threads:
+        with nothing_is_found():
+            logs = [threads.submit(one.get, url) for one in browsers]
+            wait_for(lambda: sum(log.done() for log in logs) == many - downloads.AT_ONCE, what="the others refused")
+        answers = [log.result() for log in logs]
+    whole = [answer for answer in answers if answer.text.count(" x\n") == 10]
+    refused = [answer for answer in answers if answer.text == downloads.TOO_MANY]
+    assert (len(whole), len(refused)) == (downloads.AT_ONCE, many - downloads.AT_ONCE)
+    assert browser(web, alice).get(url).text.count(" x\n") == 10, "there is a place again"
+
+
+async def test_who_may_still_read_is_asked_for_all_downloads_together(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Collection[Asked]] = []
+
+    async def ask(questions: Collection[Asked]) -> dict[Asked, Verdict]:
+        asked.append(questions)
+        return {question: Verdict(0) for question in questions}
+
+    monkeypatch.setattr(downloads, "ask", ask)
+    monkeypatch.setattr(downloads, "ASK_SECONDS", 0.05)
+    await downloads.database_sync_to_async(streams.append)(server.console_id, ["x"] * 5000)
+    question = [Asked(f"session:{user_id}", server.console_id) for user_id in range(20)]
+    logs = [
+        downloads.text_lines(downloads.Download(user_id, question[user_id]), 1, 5000) for user_id in 2 * [*range(20)]
+    ]
+    for log in logs:
+        await anext(log)  # and its client reads no further
+    asked.clear()
+    await asyncio.sleep(0.5)
+    assert 1 <= len(asked) <= 11, "in rounds"
+    assert all(set(round_) == set(question) for round_ in asked), "of each once, whatever they have under way"
+    for log in logs:
+        await log.aclose()

@@ -13,7 +13,7 @@ from jobs import streams
 from portal.models import User
 from servers.models import Server
 from tests.environment import postgres
-from tests.jobs.sockets import Socket, metric, token_of
+from tests.jobs.sockets import Socket, cookie, metric, token_of
 from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +50,23 @@ def test_a_restart_of_postgresql_loses_no_line(web: str, alice: User, server: Se
         postgres.restart()
         append(server.console_id, 6, 9)
         assert socket.lines(9) == numbered(6, 9)
+
+
+@pytest.mark.parametrize("path", ["/ws/events/", "/ws/streams/1/"])
+def test_while_the_database_does_not_answer_a_socket_is_closed_with_try_again_later(
+    web: str, alice: User, path: str
+) -> None:
+    session = cookie(alice)
+    Socket(web, path, session=session).connection.close()
+    with connection.cursor() as db:
+        db.execute("ALTER TABLE django_session RENAME TO elsewhere")
+    try:
+        with Socket(web, path, session=session) as socket:
+            assert socket.close_code() == 1013
+            assert socket.connection.protocol.close_rcvd.reason == "Try again in a moment."
+    finally:
+        with connection.cursor() as db:
+            db.execute("ALTER TABLE elsewhere RENAME TO django_session")
 
 
 def test_after_a_kill_of_the_web_process_viewers_resume(stack: Stack, alice: User, server: Server) -> None:

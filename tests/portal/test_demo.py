@@ -4,9 +4,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -157,8 +159,6 @@ def test_a_database_that_was_killed_is_started_again_under_the_running_portal(de
 
 
 def test_a_taken_port_is_told_with_the_way_out(demo: Demo, tmp_path: Path):
-    import socket
-
     with socket.create_server(("127.0.0.1", demo.port)):
         process = demo.launch(demo.log)
         assert process.wait(60) == 1
@@ -166,8 +166,44 @@ def test_a_taken_port_is_told_with_the_way_out(demo: Demo, tmp_path: Path):
     assert f"--port {demo.port + 1}" in demo.log.read_text()
 
 
-def test_a_folder_for_the_json_file_that_is_not_there_is_told_before_anything_starts(demo: Demo) -> None:
-    demo.ready = demo.folder / "nowhere" / "ready.json"
+def test_a_json_file_that_cannot_be_written_is_told_before_anything_starts(demo: Demo) -> None:
+    folder = demo.ready.with_name("folder")
+    folder.mkdir()
+    problems = {
+        demo.folder / "nowhere" / "ready.json": "Make",
+        folder: "is a folder",
+        Path("/proc/x"): "cannot be written",
+    }
+    for path, told in problems.items():
+        demo.ready = path
+        assert demo.launch(demo.log).wait(60) == 1
+        assert told in demo.log.read_text().splitlines()[-1]
+    assert "starting PostgreSQL" not in demo.log.read_text()
+
+
+def test_the_json_file_is_read_by_nobody_else_and_goes_when_the_demo_is_started_again(demo: Demo) -> None:
+    demo.start()
+    assert demo.ready.stat().st_mode & 0o777 == 0o600
+    assert demo.end() == 0
+    with socket.create_server(("127.0.0.1", demo.port)):
+        assert demo.launch(demo.log).wait(60) == 1
+    assert not demo.ready.exists(), "nobody takes it for that of a demo which did not start"
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1, 2, 3, 4, 5])
+def test_ctrl_c_ends_it_in_order_however_early(demo: Demo, seconds: float) -> None:
     process = demo.launch(demo.log)
-    assert process.wait(60) == 1
-    assert f"Make {demo.folder}/nowhere first" in demo.log.read_text()
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal tells all that run in its foreground
+    assert process.wait(60) in (0, 130)
+    assert "Traceback" not in demo.log.read_text()
+    assert "Error" not in demo.log.read_text()
+
+
+@pytest.mark.parametrize("name", ['a "quoted" $HOME', os.fsdecode(b"f\xe9e")])
+def test_a_path_that_postgresql_cannot_be_started_from_is_told(demo: Demo, name: str) -> None:
+    demo.folder = demo.folder / name
+    demo.folder.mkdir()
+    assert demo.launch(demo.log).wait(60) == 1
+    assert "Rename that folder" in demo.log.read_text()
+    assert "Traceback" not in demo.log.read_text()

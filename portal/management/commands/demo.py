@@ -21,6 +21,7 @@ from portal.models import User
 from portal.postgres import Postgres
 from portal.postgres_place import PostgresError
 from portal.reach import Reach, ReachError
+from portal.ready_file import ReadyFile, ReadyFileError
 from portal.supervisor import Supervisor, Watched, say
 from portal.var_folder import why_unusable
 from servers import seeds, services
@@ -73,22 +74,22 @@ class Command(BaseCommand):
     def handle(self, *args: Any, host: str, port: int, json: Path | None, **options: Any) -> None:
         # `make demo` tells when it began, so that the time printed has the installation of packages in it.
         self.began = float(os.environ.get("LEFT4ME_DEMO_BEGAN") or time.time())
-        if json and not json.absolute().parent.is_dir():
-            raise CommandError(
-                f"--json {json} is in a folder that does not exist. Make {json.absolute().parent} first."
-            )
+        ready = ReadyFile(json) if json else None
         self.supervisor = Supervisor()  # from now on a signal ends it in order
         try:
             with self._only_one():
                 tools.require("setpriv")
+                if ready:
+                    ready.prepare()
                 self.reach = Reach.of(host, port)
                 with self._database():
-                    self._serve(json)
-        except (PostgresError, ReachError, tools.MissingTool) as error:
+                    self._serve(ready)
+        except (PostgresError, ReachError, ReadyFileError, tools.MissingTool) as error:
             raise CommandError(str(error)) from error
 
-    def _serve(self, file: Path | None) -> None:
+    def _serve(self, ready: ReadyFile | None) -> None:
         if self.supervisor.told_to_stop():
+            say("demo", "ended")
             return
         say("demo", "preparing the database")
         call_command("migrate", verbosity=0, interactive=False)
@@ -98,7 +99,7 @@ class Command(BaseCommand):
         people = self._people()
         try:
             if not self.supervisor.told_to_stop():
-                self._run(people, file)
+                self._run(people, ready)
         finally:
             self.supervisor.stop()
             self._farewell()
@@ -168,7 +169,7 @@ class Command(BaseCommand):
         path.write_text(json.dumps(people, indent=1))
         return people
 
-    def _run(self, people: dict[str, dict[str, str]], file: Path | None) -> None:
+    def _run(self, people: dict[str, dict[str, str]], ready: ReadyFile | None) -> None:
         reach, supervisor = self.reach, self.supervisor
         hosts = " ".join([*settings.ALLOWED_HOSTS, *reach.hosts])
         where = ("--host", str(reach.address), "--port", str(reach.port))
@@ -184,17 +185,9 @@ class Command(BaseCommand):
         if server and not supervisor.wait_until(lambda: self._settled(server), seconds=60):
             say("demo", f"{FIRST_SERVER} is not running yet; its page says why")
         self._welcome(people)
-        if file:
-            self._write_ready(file, {"url": reach.url, "users": people})
+        if ready:
+            ready.write({"url": reach.url, "users": people})
         supervisor.run()
-
-    @staticmethod
-    def _write_ready(file: Path, what: dict[str, Any]) -> None:
-        """Whoever waits for the file finds all of it; a device or a pipe stays one."""
-        whole = file if file.exists() and not file.is_file() else file.with_name(f".{file.name}.partial")
-        whole.write_text(json.dumps(what))
-        if whole != file:
-            whole.replace(file)
 
     @staticmethod
     def _first_server() -> Server | None:
