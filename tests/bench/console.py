@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.stack import Stack
 
 # The agent reads consoles a little longer than they live; then the first rounds of all its duties are over as well.
-SECONDS, IDLE_AFTER, IDLE_SECONDS = scaled((10, 12, 20), (2, 0, 1))
+SECONDS, IDLE_AFTER, IDLE_SECONDS = scaled((10, 12, 15), (2, 0, 1))
 BATCHES, LINES = 5, 10  # a second, and lines a batch
 VIEWERS, IDLE_SERVERS = scaled((1000, (0, 1, 20)), (20, (0, 2)))
 GAME = """

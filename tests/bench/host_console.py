@@ -13,7 +13,7 @@ from tests.deploy.host import Host
 if TYPE_CHECKING:
     from tests.deploy.installed import Installed
 
-SECONDS, IDLE_AFTER, IDLE_SECONDS = scaled((10, 12, 20), (2, 0, 1))
+SECONDS, IDLE_AFTER, IDLE_SECONDS = scaled((10, 12, 15), (2, 0, 1))
 SERVERS, LINES = scaled((20, 500), (2, 50))
 GAME = """
 for batch in range({lines} // 10):
