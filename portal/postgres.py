@@ -31,7 +31,7 @@ SETTINGS = {
     "timezone": "'UTC'",
     "logging_collector": "off",
 }
-SHELL = re.compile(r"[\"$`\\\n]")
+SHELL = re.compile(r"[\"$`\\\n]")  # means something to a shell even between double quotes
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 

@@ -12,7 +12,7 @@ from portal.var_folder import why_unusable
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("LEFT4ME_VAR", BASE_DIR / "var")).absolute()
-if not str(VAR_DIR).isprintable():  # part of addresses and of files that others read
+if any(char == "\n" or "\ud800" <= char <= "\udfff" for char in str(VAR_DIR)):  # it is part of addresses and of files
     raise SystemExit(f"The path {os.fsencode(VAR_DIR)!r} is not one of UTF-8 on one line. Rename that folder.")
 # Installations, layers and each server's own files (docs/architecture.md, "Paths").
 STATE_DIR = Path(os.environ.get("LEFT4ME_STATE", VAR_DIR / "lib")).absolute()

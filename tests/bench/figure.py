@@ -5,14 +5,11 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
-TIMES = ("ms", "s")
-
 
 class Figure(NamedTuple):
     """`name` is one word. `bound`: the most the value may be (`at_least`: the least); without one it only informs.
 
-    A value of nan says that the measured thing failed; `why` that it was not tried, since something is missing here, or
-    what is said of the bound.
+    A value of nan says that the measured thing failed; `why` that it was not tried, since something is missing here.
     """
 
     name: str
@@ -26,13 +23,6 @@ class Figure(NamedTuple):
     def not_measured(cls, name: str, why: str) -> Self:
         """What this machine lacks the means to measure: no fault of what would have been measured."""
         return cls(name, math.nan, "-", why=why)
-
-    def paced(self, slower: float) -> Self:
-        """On a machine so many times slower than the one that bounds on times are for. Other bounds stay."""
-        if self.bound is None or self.unit not in TIMES or slower <= 1:
-            return self
-        why = f"{self.bound:g} on a machine {slower:.2f} times slower"
-        return self._replace(bound=round(self.bound * slower, 1), why=why)
 
     @property
     def measured(self) -> bool:

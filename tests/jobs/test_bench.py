@@ -9,7 +9,6 @@ import pytest
 
 from tests.bench.__main__ import benchmarks
 from tests.bench.figure import Figure
-from tests.bench.pace import MOST, Pace
 from tests.deploy.conftest import require_host
 from tests.stack import BASE
 
@@ -30,15 +29,6 @@ def test_a_figure_is_a_line_that_says_whether_it_keeps_its_bound() -> None:
     assert str(Figure("a", 3, "ms")) == "a 3 ms - ok"
 
 
-def test_bounds_on_times_are_scaled_on_a_slower_machine_and_no_others() -> None:
-    assert str(Figure("a", 3, "ms", 2).paced(1.5)) == "a 3 ms <=3 ok (2 on a machine 1.50 times slower)"
-    assert str(Figure("a", 3.1, "ms", 2).paced(1.5)) == "a 3.1 ms <=3 short (2 on a machine 1.50 times slower)"
-    for same in (Figure("a", 3, "ms"), Figure("a", 3, "lines", 2), Figure("a", 1, "times", 2, at_least=True)):
-        assert same.paced(1.5) == same
-    assert Figure("a", 3, "ms", 2).paced(1.0) == Figure("a", 3, "ms", 2)
-    assert 1.0 <= Pace()() <= MOST
-
-
 def test_what_was_not_measured_is_never_ok_and_fails_where_it_has_a_bound() -> None:
     came, failed, lacked = Figure("a", 1, "ms", 2), Figure("a", math.nan, "ms", 2), Figure.not_measured("a", "no b")
     assert str(failed) == "a nan ms <=2 not measured"
@@ -51,14 +41,14 @@ def test_what_was_not_measured_is_never_ok_and_fails_where_it_has_a_bound() -> N
 def test_every_benchmark_runs_whatever_becomes_of_the_others() -> None:
     done = run("--package", OURS, *(name for name in benchmarks(OURS) if name != "hanging"))
     assert done.stdout.splitlines() == [
-        "crashing.before 1 lines <=2 ok",
+        "crashing.before 1 s <=2 ok",
         "crashing nan - - not measured (crashed with exit code 1)",
-        "failing.never_came nan lines <=100 not measured",
+        "failing.never_came nan ms <=100 not measured",
         "failing.without_bound nan ms - not measured",
         "fine.jobs_of_others 0 jobs <=0 ok",
         "fine.at_least 2 times >=2 ok",
         "lacking.proxy nan - - not measured (no proxy is installed)",
-        "missing.slow 12.35 lines <=10 short",
+        "missing.slow 12.35 ms <=10 short",
         "missing.few 1 times >=2 short",
         "unloadable nan - - not measured (crashed with exit code 1)",
     ]

@@ -4,5 +4,5 @@ from tests.bench.figure import Figure
 
 
 def figures() -> Iterator[Figure]:
-    yield Figure("crashing.before", 1, "lines", 2)
+    yield Figure("crashing.before", 1, "s", 2)
     raise RuntimeError("this benchmark crashes")
