@@ -1,12 +1,13 @@
 """Any log as a text file, in bounded memory and without holding a database connection while a slow client reads."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Lock
+from weakref import WeakSet
 
 from channels.db import database_sync_to_async
 from django.db import DatabaseError, close_old_connections
@@ -23,6 +24,7 @@ BATCH_BYTES = 128 * 1024  # a client that reads slowly has one batch waiting, an
 ASK_SECONDS = 1  # until access is asked for again; reading ends with the right to read
 LAST_WORDS_SECONDS = 0.5  # for a client to read why
 AT_ONCE = 4  # of one member in a process
+TEXT = "text/plain; charset=utf-8"
 TOO_MANY = "Too many downloads of yours are under way. Try again when one of them has ended.\n"
 
 # However many download, they take three of the connections that all pages share, and none of others' threads.
@@ -46,31 +48,44 @@ class UnderWay:
     """The downloads of this process. For all of them together it is asked again and again who may still read."""
 
     def __init__(self) -> None:
-        self.of: Counter[int] = Counter()  # a member's
-        self._all: set[Download] = set()
+        self._all: WeakSet[Download] = WeakSet()  # one whose client went before it began goes by itself
+        self._lock = Lock()  # pages are answered by threads
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, download: Download) -> None:
-        self.of[download.user_id] += 1
-        self._all.add(download)
+    def may_add(self, download: Download) -> bool:
+        """Add it, unless its member has `AT_ONCE` already."""
+        with self._lock:
+            if sum(one.user_id == download.user_id for one in self._all) >= AT_ONCE:
+                return False
+            self._all.add(download)
+        return True
+
+    def begin(self, download: Download) -> None:
+        """On the event loop: its client is being sent the first lines."""
+        with self._lock:
+            self._all.add(download)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
 
     def remove(self, download: Download) -> None:
-        self._all.discard(download)
-        self.of -= Counter([download.user_id])
+        with self._lock:
+            self._all.discard(download)
         if download.revoked:
             download.revoked.cancel()
+
+    def _present(self) -> list[Download]:
+        with self._lock:
+            return list(self._all)
 
     async def _watch(self) -> None:
         while self._all:
             await asyncio.sleep(ASK_SECONDS)
             with suppress(DatabaseError):  # what was allowed stays so until the database answers
-                await self._revoke([one for one in self._all if not one.revoked])
+                await self._revoke([one for one in self._present() if not one.revoked])
 
     async def _revoke(self, downloads: list[Download]) -> None:
         verdicts = await ask({one.asked for one in downloads})
-        for one in self._all.intersection(downloads):
+        for one in set(self._present()).intersection(downloads):
             if verdicts[one.asked].code:
                 one.revoked = asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, one.abort)
 
@@ -83,26 +98,20 @@ _under_way = UnderWay()
 def download(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpResponse:
     """`/streams/{id}.txt`: every line kept at this moment, as `2026-01-31T20:15:00.250Z text`."""
     stream = stream_for(request, pk)
-    user_id = member(request).pk
-    if _under_way.of[user_id] >= AT_ONCE:
-        return HttpResponse(TOO_MANY, content_type="text/plain; charset=utf-8", status=429, headers={"Retry-After": 10})
-    close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
-    credential = f"session:{request.session.session_key}"
+    asked = Asked(f"session:{request.session.session_key}", stream.pk)
     abort = getattr(request, "scope", {}).get("abort", lambda: None)  # `portal/web.py` gives one
-    response = StreamingHttpResponse(
-        text_lines(Download(user_id, Asked(credential, stream.pk), abort), stream.first_seq, stream.last_seq),
-        content_type="text/plain; charset=utf-8",
-    )
+    one = Download(member(request).pk, asked, abort)
+    if not _under_way.may_add(one):
+        return HttpResponse(TOO_MANY, content_type=TEXT, status=429, headers={"Retry-After": 10})
+    close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
+    response = StreamingHttpResponse(text_lines(one, stream.first_seq, stream.last_seq), content_type=TEXT)
     response["Content-Disposition"] = f'attachment; filename="log-{pk}.txt"'
     return response
 
 
 async def text_lines(download: Download, first: int, last: int) -> AsyncIterator[str]:
     """Lines `first` to `last` in batches; says so when retention overtook the reader or it lost the right to read."""
-    if _under_way.of[download.user_id] >= AT_ONCE:  # many were let in at the same moment
-        yield TOO_MANY
-        return
-    _under_way.add(download)
+    _under_way.begin(download)
     try:
         async for piece in _pieces(download.asked.stream or 0, first, last):
             if download.revoked:

@@ -15,7 +15,7 @@ from twisted.internet import reactor
 
 from jobs.supervision import tell_ready
 from portal.outlet import Outlet
-from portal.throttle import Throttle
+from portal.throttle import Throttle, abort
 
 OPEN_FILES = 65_536
 BACKLOG = 4096  # a whole community comes back at once after a restart; the kernel bounds it by net.core.somaxconn
@@ -94,13 +94,15 @@ class Server(DaphneServer):
         if scope["type"] == "websocket":
             scope["outlet"] = protocol.outlet = Outlet(protocol)
         else:
-            scope["abort"] = partial(_abort, protocol)
+            scope["abort"] = partial(abort, protocol)
         return super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send the application's message; a streamed response is given the next turn when its client has kept up."""
+        if message["type"].startswith("http.") and not protocol.channel:
+            return  # the client is gone
         streamed = message["type"] == "http.response.body" and message.get("more_body")
-        if streamed and protocol.channel and not protocol.producer:
+        if streamed and not protocol.producer:
             Throttle(protocol)
         elif message["type"] == "http.response.body" and not streamed and protocol.producer:
             protocol.unregisterProducer()
@@ -118,12 +120,6 @@ class Server(DaphneServer):
             else:
                 protocol.check_timeouts()
         reactor.callLater(2, self.timeout_checker)  # type: ignore[arg-type]  # the stub leaves out self
-
-
-def _abort(request: Any) -> None:
-    """End the connection of an HTTP request at once, whatever its client has not read yet."""
-    if request.channel:
-        request.channel.forceAbortClient()
 
 
 def serve(*, host: str, port: int | None, unix: list[str], fd: int | None, behind_proxy: bool) -> bool:

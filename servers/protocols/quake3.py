@@ -71,7 +71,8 @@ async def rcon(host: str, port: int, secret: str, text: str) -> str | None:
             if len(answer) > LARGEST:
                 break
             try:
-                packet = await asyncio.wait_for(socket.receive(), SILENCE)
+                async with asyncio.timeout(SILENCE):
+                    packet = await socket.receive()
             except TimeoutError:
                 break
     if answer.strip() in (b"Bad rconpassword.", b"No rconpassword set on the server."):

@@ -136,7 +136,8 @@ class Bus:
         message = Message(
             destination=to, path=path, interface=interface, member=member, signature=signature, body=list(body)
         )
-        reply = await asyncio.wait_for(bus.call(message), CALL_SECONDS)
+        async with asyncio.timeout(CALL_SECONDS):
+            reply = await bus.call(message)
         if reply.message_type is MessageType.ERROR:
             raise Refused(reply.error_name or "", str(reply.body[0]) if reply.body else "")
         return list(reply.body)

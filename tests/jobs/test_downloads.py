@@ -6,6 +6,8 @@ import socket
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from time import sleep
+from unittest.mock import Mock
 from urllib.request import Request, urlopen
 
 import httpx
@@ -17,6 +19,7 @@ from jobs import downloads, streams
 from jobs.models import Line, Stream
 from jobs.policy import Asked, Verdict
 from portal.models import User
+from portal.throttle import Throttle
 from servers.models import Right, Server
 from tests.jobs.sockets import cookie
 from tests.jobs.test_feed_faults import resident
@@ -186,9 +189,42 @@ def test_a_member_downloads_few_logs_at_once(web: str, url: str, server: Server,
             wait_for(lambda: sum(log.done() for log in logs) == many - downloads.AT_ONCE, what="the others refused")
         answers = [log.result() for log in logs]
     whole = [answer for answer in answers if answer.text.count(" x\n") == 10]
-    refused = [answer for answer in answers if answer.text == downloads.TOO_MANY]
+    refused = [answer for answer in answers if (answer.status_code, answer.text) == (429, downloads.TOO_MANY)]
     assert (len(whole), len(refused)) == (downloads.AT_ONCE, many - downloads.AT_ONCE)
+    assert not any("Content-Disposition" in answer.headers for answer in refused), "nobody saves it as the log"
     assert browser(web, alice).get(url).text.count(" x\n") == 10, "there is a place again"
+
+
+def test_clients_that_go_meanwhile_leave_no_error_and_their_places(
+    stack: Stack, url: str, server: Server, alice: User
+) -> None:
+    for _ in range(20):
+        streams.append(server.console_id, ["x" * 1000] * 1000)
+    web = stack.start_web()
+    request = f"GET {url} HTTP/1.1\r\nHost: localhost\r\nCookie: sessionid={cookie(alice)}\r\n\r\n".encode()
+    for patience in (0, 0.01, 0.05, 0.1, 0.2, 0.5):
+        for _ in range(downloads.AT_ONCE):
+            with socket.create_connection(("127.0.0.1", stack.port)) as client:
+                client.sendall(request)
+                if patience:
+                    assert client.recv(15).startswith((b"HTTP/1.1 200", b"HTTP/1.1 429"))
+                    sleep(patience)
+    with browser(web, alice) as one:
+        wait_for(lambda: one.get(url).text.count("x\n") == 20_000, what="a place again")
+    log = (stack.folder / "web.log").read_text()
+    assert "Exception inside application" not in log
+    assert "Traceback" not in log
+
+
+async def test_a_client_that_is_gone_ends_what_is_made_for_it_also_in_the_same_turn() -> None:
+    throttle = Throttle(Mock())
+    throttle.pauseProducing()
+    waiting = asyncio.create_task(throttle.ready())
+    await asyncio.sleep(0)
+    throttle.stopProducing()  # Twisted tells of the end,
+    waiting.cancel()  # and so does Django, which heard of it as well
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
 
 
 async def test_who_may_still_read_is_asked_for_all_downloads_together(
