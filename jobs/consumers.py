@@ -20,7 +20,7 @@ from jobs.policy import CLOSE_UNKNOWN, MAX_ID, Asked
 CLOSE_BAD_REQUEST = 4400
 FLOOD_MESSAGES, FLOOD_SECONDS = 20, 10  # a client has nothing to say
 REASONS = {
-    4400: "after must be a whole number.",
+    4400: "after must be a whole number within 64 bits.",
     4401: "Sign in first.",
     4403: "You may not view this.",
     4404: "There is no such log.",
@@ -35,7 +35,9 @@ async def stream_socket(scope: dict[str, Any], receive: Any, send: Any) -> None:
         after = int(parse_qs(scope["query_string"].decode()).get("after", ["0"])[0])
     except ValueError:
         return await _refuse(scope, receive, send, CLOSE_BAD_REQUEST)
-    if stream > MAX_ID or abs(after) > MAX_ID:
+    if abs(after) > MAX_ID:
+        return await _refuse(scope, receive, send, CLOSE_BAD_REQUEST)
+    if stream > MAX_ID:
         return await _refuse(scope, receive, send, CLOSE_UNKNOWN)
     return await _serve(scope, receive, send, stream, after)
 

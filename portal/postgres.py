@@ -32,6 +32,7 @@ SETTINGS = {
     "logging_collector": "off",
 }
 SHELL = re.compile(r"[\"$`\\\n]")  # means something to a shell even between double quotes
+NEW_NEEDS_BYTES = 150 * 1024 * 1024  # a new cluster, its programs' copy and its first write-ahead log, and some room
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
@@ -104,9 +105,12 @@ class Postgres:
         self._name = our_name(self.place.folder)
         self._check_owner()
         self._wait_for_former()
+        is_new = not (self.data / "left4me-initialised").exists()
+        if is_new:
+            self._check_room()
         programs = self.place.programs()
         self._check_path(programs)
-        if not (self.data / "left4me-initialised").exists():
+        if is_new:
             shutil.rmtree(self.data, ignore_errors=True)
             self._initialise(programs)
         self._configure()
@@ -128,6 +132,14 @@ class Postgres:
                     f"The database in {self.data} was made by another user (uid {owner}). Start it as that user, or"
                     f" delete {self.place.root} to begin from nothing."
                 )
+
+    def _check_room(self) -> None:
+        free = shutil.disk_usage(self.place.folder).free
+        if free < NEW_NEEDS_BYTES:
+            raise PostgresError(
+                f"The disk that holds {self.place.folder} is full: {free >> 20} MB are left, and a new database needs"
+                f" {NEW_NEEDS_BYTES >> 20} MB. Make room there and try again."
+            )
 
     def _check_path(self, programs: Path) -> None:
         """initdb runs other programs by a shell, and puts its own path between double quotes."""

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 Decide = Callable[[Collection[Asked]], Awaitable[dict[Asked, Verdict]]]
 ROUND = 1000  # askers a round
+ANSWER_SECONDS = 20  # less than a handshake may take, so that whoever waits is told to come again
 CLOSE_TOO_MANY, CLOSE_TRY_LATER = 4429, 1013
 
 
@@ -34,7 +35,11 @@ class Gate:
         if asked not in self._waiting:
             self._waiting[asked] = asyncio.get_running_loop().create_future()
             self._wake.set()
-        return await asyncio.shield(self._waiting[asked])
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await asyncio.shield(self._waiting[asked])
+        except TimeoutError:
+            return Verdict(CLOSE_TRY_LATER)
 
     async def run(self) -> None:
         """Answer for ever."""

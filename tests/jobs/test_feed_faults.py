@@ -1,15 +1,19 @@
 """What happens to viewers when a part fails: nothing lost, nothing doubled."""
 
+import asyncio
 import json
 import socket as sockets
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from django.db import connection
 
 from jobs import streams
+from jobs.feed import gate
+from jobs.policy import Asked, Verdict
 from portal.models import User
 from servers.models import Server
 from tests.environment import postgres
@@ -67,6 +71,26 @@ def test_while_the_database_does_not_answer_a_socket_is_closed_with_try_again_la
     finally:
         with connection.cursor() as db:
             db.execute("ALTER TABLE elsewhere RENAME TO django_session")
+
+
+async def test_whoever_is_at_the_door_while_the_database_hangs_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "ANSWER_SECONDS", 0.05)
+    door, awake, asked = gate.Gate(), asyncio.Event(), Asked("session:x", 1)
+
+    async def decide(questions: Collection[Asked]) -> dict[Asked, Verdict]:
+        await awake.wait()
+        return {question: Verdict(0) for question in questions}
+
+    door._decide = decide
+    running = asyncio.create_task(door.run())
+    async with asyncio.timeout(10):
+        assert [verdict.code for verdict in await asyncio.gather(*[door.ask(asked) for _ in range(3)])] == [1013] * 3
+        assert (await door.ask(asked)).code == 1013, "also of the next round"
+        awake.set()
+        assert (await door.ask(asked)).code == 0
+    running.cancel()
 
 
 def test_after_a_kill_of_the_web_process_viewers_resume(stack: Stack, alice: User, server: Server) -> None:

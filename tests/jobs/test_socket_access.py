@@ -91,7 +91,18 @@ def test_what_is_unknown_or_malformed_is_said_so(web: str, path: str, alice: Use
     assert code(web, "/ws/streams/999999/", alice) == 4404
     assert code(web, "/ws/streams/99999999999999999999/", alice) == 4404
     assert code(web, "/ws/elsewhere/", alice) == 4404
-    assert code(web, f"{path}?after=soon", alice) == 4400
+    for after in ("soon", "1.5", 2**63, -(2**63), 10**30):
+        assert code(web, f"{path}?after={after}", alice) == 4400
+
+
+@pytest.mark.parametrize("after", [2**63 - 1, 1 - 2**63])
+def test_the_largest_numbers_harm_nobody_who_is_read_for_beside_them(
+    web: str, path: str, server: Server, alice: User, after: int
+) -> None:
+    with Socket(web, f"{path}?after={after}", alice), Socket(web, path, alice) as socket:
+        for number in range(2, 6):
+            streams.append(server.console_id, ["x"])
+            assert socket.lines(number)[-1][0] == number
 
 
 def test_a_suspended_user_opens_no_socket(web: str, path: str, alice: User, mod: User) -> None:

@@ -48,6 +48,19 @@ def test_a_killed_starter_takes_the_server_with_it_and_the_next_start_waits():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(postgres, "NEW_NEEDS_BYTES", 2**60)
+    server = postgres.Postgres(tmp_path / "postgres")
+    try:
+        with pytest.raises(
+            postgres.PostgresError, match=r"is full: \d+ MB are left, .* Make room there and try again\."
+        ):
+            server.start()
+        assert not server.data.exists()
+    finally:
+        server.remove()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only under root the server is another user, who has a copy")
 def test_neither_a_partial_nor_an_older_copy_of_the_programs_is_used(tmp_path: Path):
     root = tmp_path / "postgres"  # below a folder of pytest's that others may not enter
