@@ -3,6 +3,7 @@
 `from tests.games_cache import installed` gives any test module the session fixture: `installed("openarena") -> Path`.
 """
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from django.conf import settings
 
 from jobs import process
 from jobs.registry import JobError
-from servers import games, installers
+from servers import games, installers, rcon
 from tests.stack import game_port
 
 CACHE = Path(os.environ.get("LEFT4ME_TEST_CACHE") or Path.home() / ".cache" / "left4me-tests")
@@ -96,6 +97,11 @@ class RunningGame:
     @property
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def send(running: RunningGame, text: str, secret: str = SECRET) -> str:
+    """What the console of the game answers. Raises `RconError`."""
+    return asyncio.run(rcon.command(running.game, running.host, running.ports, secret, text))
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """The live panel in a real browser, on a real game: players, messages, the map, later stops, settings, activity."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -9,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Locator, Page, expect
 
 from portal.models import User
-from servers import services
+from servers import games, rcon, services
 from servers.models import Blueprint, Sample, Server
 from tests.browser.conftest import hold, serious_problems
 from tests.gamedig import gamedig
@@ -20,19 +22,33 @@ pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
 
 
+def console(server: Server, text: str) -> str:
+    """What the game answers, asked past the portal; in a thread, as the browser's driver runs a loop in this one."""
+    ports = {port.name: port.number for port in server.ports.all()}
+    secret = Server.objects.get(pk=server.pk).secrets["rcon"]
+    call = rcon.command(games.get(server.game), "127.0.0.1", ports, secret, text)
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, call).result()
+
+
 @pytest.fixture
 def live(portal: Stack, practice: Server, alice: User) -> Server:
-    """Alice's practice server, running for real with six players."""
+    """Alice's practice server, running for real with six players, who come but do not leave by themselves."""
     portal.start("cluster")
     portal.start("agent")
     Server.objects.filter(pk=practice.pk).update(settings={"simulated_players": 6})
     assert settled(services.start_server(by=alice, server=practice)) == "succeeded"
     sees(practice, "running")
+    console(practice, "demo_leaving 0")
     return practice
 
 
 def query(server: Server) -> dict[str, object]:
     return gamedig("protocol-valve", "127.0.0.1", server.ports.get().number)
+
+
+def numbered(page: Page, number: str) -> Locator:
+    return page.locator("#players tbody td:first-child", has_text=re.compile(f"^{number}$"))
 
 
 def button(page: Page | Locator, name: str) -> Locator:
@@ -50,7 +66,7 @@ def test_a_player_is_kicked_the_map_changed_and_all_agree(
     number = row.locator("td").first.inner_text()
     row.get_by_role("button", name=re.compile("^Kick")).click()
     expect(page.locator(".toast", has_text="was kicked.")).to_be_visible()
-    expect(page.locator("#players tbody td:first-child", has_text=re.compile(f"^{number}$"))).to_have_count(0)
+    expect(numbered(page, number)).to_have_count(0)
 
     page.get_by_label("Message", exact=True).fill("Be nice")
     button(page, "Send the message").click()
@@ -71,6 +87,23 @@ def test_a_player_is_kicked_the_map_changed_and_all_agree(
     button(page, "Call it off").click()
     expect(page.locator("[data-log-view]")).to_contain_text("Console: Called off: the server goes on.")
     expect(page.get_by_role("heading", name="Stop or restart later")).to_be_visible()
+
+
+def test_a_button_in_focus_never_becomes_the_button_of_somebody_else(
+    portal: Stack, live: Server, alice: User, open_page: OpenPage
+) -> None:
+    page = open_page(portal.start_web(), alice)
+    wait_for(lambda: Server.objects.get(pk=live.pk).facts().get("players", 0) >= 3, seconds=60, what="players")
+    page.goto(f"/servers/{live.name}/players/")
+    kicks = page.get_by_role("button", name=re.compile("^Kick "))
+    number, next_one = page.locator("#players tbody td").first.inner_text(), kicks.nth(1).get_attribute("aria-label")
+    kicks.first.focus()
+    console(live, f"kickid {number}")
+    page.evaluate("document.getElementById('ask-again').click()")  # leaves the focus where it is
+    expect(numbered(page, number)).to_have_count(0)
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+    page.keyboard.press("Enter")
+    expect(button(page, next_one or "")).to_be_visible()
 
 
 def test_the_command_line_remembers_what_was_sent_and_keeps_what_is_typed_before_the_answer(

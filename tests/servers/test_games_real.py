@@ -11,7 +11,7 @@ from opengsq import Quake3, Source
 from servers import query, rcon
 from servers.protocols.status import Listed, read_players
 from tests.gamedig import gamedig
-from tests.games_cache import SECRET, RunningGame, running
+from tests.games_cache import RunningGame, running, send
 from tests.stack import wait_for
 
 pytestmark = pytest.mark.games
@@ -24,10 +24,6 @@ def ask(running: RunningGame) -> query.QueryResult | None:
         return asyncio.run(query.query(running.game, running.host, running.ports))
     except query.QueryError:
         return None
-
-
-def send(running: RunningGame, text: str, secret: str = SECRET) -> str:
-    return asyncio.run(rcon.command(running.game, running.host, running.ports, secret, text))
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +40,10 @@ def teeworlds() -> Iterator[RunningGame]:
 
 @pytest.fixture(scope="module")
 def practice() -> Iterator[RunningGame]:
+    """Its players come but do not leave by themselves: what several clients see is to be the same."""
     with running("practice", hostname="Practice here", simulated_players=3) as started:
+        wait_for(lambda: ask(started), seconds=30, what="the practice game answering")
+        send(started, "demo_leaving 0")
         yield started
 
 
@@ -108,7 +107,7 @@ def test_teeworlds_changes_its_map_by_command_and_the_query_follows(teeworlds: R
 def test_the_practice_game_reads_the_same_to_three_clients(practice: RunningGame) -> None:
     def settled() -> tuple[query.QueryResult, dict[str, Any], Any, Any] | None:
         seen = ask(practice)
-        if not seen or not seen.players:
+        if not seen or seen.players < 3:
             return None
         port = practice.ports["game"]
         other = gamedig("l4d2", practice.host, port, "--requestRules")

@@ -12,7 +12,7 @@ from servers.errors import CommandRefused, PlayerGone
 from servers.models import AuditEvent, Right, Server
 from tests.api import Api
 from tests.gamedig import gamedig
-from tests.games_cache import SECRET, RunningGame, running
+from tests.games_cache import SECRET, RunningGame, running, send
 from tests.stack import wait_for
 
 HTMX = {"HX-Request": "true"}
@@ -22,8 +22,10 @@ BUTTONS = ["players/2/kick/", "players/2/ban/", "say/", "level/"]
 
 @pytest.fixture(scope="module")
 def game():
+    """The practice game, whose players come but do not leave by themselves: tests name them and then act on them."""
     with running("practice", simulated_players=4, max_players=8) as started:
         wait_for(lambda: "Started map" in started.output, what="the practice game")
+        send(started, "demo_leaving 0")
         yield started
 
 
@@ -37,7 +39,7 @@ def live(server: Server, game: RunningGame) -> Server:
 
 @pytest.fixture
 def somebody(live: Server):
-    """A player of it who stays for the moment."""
+    """A player of it."""
     return wait_for(lambda: next(iter(services.list_players(server=live)), None), seconds=30, what="somebody playing")
 
 

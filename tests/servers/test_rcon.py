@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servers import games, rcon
-from tests.games_cache import SECRET, running
+from tests.games_cache import SECRET, running, send
 from tests.generated import cases
 from tests.servers.malformed import damaged, try_all
 from tests.stack import wait_for
@@ -27,14 +27,9 @@ GOOD = packet(1, 0) + packet(1, 2) + packet(2, 0, b"hostname: a\n") + packet(2, 
 GOOD_ECON = b"Enter password:\nAuthentication successful. External console access granted.\n[server]: id=0 addr=x\n"
 
 
-def command(running_game, text: str, secret: str = SECRET) -> str:  # type: ignore[no-untyped-def]
-    call = rcon.command(running_game.game, "127.0.0.1", running_game.ports, secret, text)
-    return asyncio.run(call)
-
-
 def answers(running_game) -> bool:  # type: ignore[no-untyped-def]
     try:
-        return bool(command(running_game, "status"))
+        return bool(send(running_game, "status"))
     except rcon.RconError:
         return False
 
@@ -62,34 +57,35 @@ def practice():
 
 
 def test_an_answer_of_several_packets_arrives_whole(practice) -> None:
-    answer = command(practice, "cvarlist")
+    answer = send(practice, "cvarlist")
     assert len(answer) > 3 * 4096
     assert answer.startswith("cvar list\n") and answer.endswith(" total convars/concommands\n")
 
 
 def test_the_practice_game_answers_as_a_source_server(practice) -> None:
-    assert "map     : c1m1_hotel" in command(practice, "status")
-    assert command(practice, "changelevel c5m1_waterfront") == "\n"
-    assert "map     : c5m1_waterfront" in command(practice, "status")
-    assert "not found" in command(practice, "changelevel ../../etc")
-    assert command(practice, "sv_tags") == '"sv_tags" = "practice,left4me"\n'
-    assert SECRET not in command(practice, "rcon_password") + command(practice, "cvarlist")
-    assert "Unknown command" in command(practice, "rm -rf /")
-    assert command(practice, "say hello") == "\n"
+    assert "map     : c1m1_hotel" in send(practice, "status")
+    assert send(practice, "changelevel c5m1_waterfront") == "\n"
+    assert "map     : c5m1_waterfront" in send(practice, "status")
+    assert "not found" in send(practice, "changelevel ../../etc")
+    assert send(practice, "sv_tags") == '"sv_tags" = "practice,left4me"\n'
+    assert SECRET not in send(practice, "rcon_password") + send(practice, "cvarlist")
+    assert "Unknown command" in send(practice, "rm -rf /")
+    assert send(practice, "say hello") == "\n"
     assert "Console: hello" in practice.output
 
 
 def test_a_player_is_kicked_by_userid(practice) -> None:
-    wait_for(lambda: "[demo]" in command(practice, "users"), seconds=30, what="somebody playing")
-    userid = command(practice, "users").splitlines()[1].split(":")[0]
-    assert command(practice, f"kickid {userid} be nice").startswith("Kicked [demo]")
+    send(practice, "demo_leaving 0")
+    wait_for(lambda: "[demo]" in send(practice, "users"), seconds=30, what="somebody playing")
+    userid = send(practice, "users").splitlines()[1].split(":")[0]
+    assert send(practice, f"kickid {userid} be nice").startswith("Kicked [demo]")
     assert "be nice" in practice.output
 
 
 def test_a_wrong_password_is_its_own_error_and_shows_nowhere(practice, caplog) -> None:
     caplog.set_level(logging.DEBUG)
     with pytest.raises(rcon.RconDenied) as caught:
-        command(practice, "status", secret="guessed-password")
+        send(practice, "status", secret="guessed-password")
     shown = [str(caught.value), repr(caught.value.__context__), caplog.text, practice.output]
     assert not any("guessed-password" in text for text in shown)
 
@@ -116,7 +112,7 @@ def test_the_practice_game_survives_malformed_packets(practice) -> None:
         asyncio.run(both())
 
     throw()
-    assert "hostname" in command(practice, "status")
+    assert "hostname" in send(practice, "status")
     assert "Traceback" not in practice.output
 
 

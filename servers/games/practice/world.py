@@ -46,6 +46,7 @@ CVARS = {
     "map": MAPS[0],
     "sv_visiblemaxplayers": "8",
     "demo_players": "4",
+    "demo_leaving": "1",
     "sv_password": "",
     "sv_tags": "",
     "rcon_password": "",
@@ -101,9 +102,10 @@ class World:
     def step(self) -> None:
         """One moment of make-believe: somebody joins, leaves, scores or chats."""
         wanted = min(self._number("demo_players", 0, 32), self.max_players)
+        leaving = self._number("demo_leaving", 0, 1) * 0.15
         if len(self.players) < wanted and chance.random() < 0.7:
             self._join()
-        elif self.players and (len(self.players) > wanted or chance.random() < 0.15):
+        elif self.players and (len(self.players) > wanted or chance.random() < leaving):
             self._leave(chance.choice(self.players), "Disconnect by user")
         elif self.players:
             player = chance.choice(self.players)
