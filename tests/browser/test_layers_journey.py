@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from jobs import events
 from portal.models import User
 from servers.models import Layer, Server, Upload
 from tests.browser.conftest import serious_problems
@@ -68,9 +69,14 @@ def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(
     expect(page.locator("#stack")).to_contain_text("2 supply it: One, Two. The upper one wins.")
     assert order(page) == ["Three", "One", "Two"]
     entries = page.locator("#stack .ordered li")
-    page.wait_for_timeout(1500)  # the move just made is told to this page too, and drawing it anew would end a drag
+    entries.nth(0).locator(".grip").hover()
+    page.mouse.down()
+    events.publish(layered.topic)
+    page.wait_for_timeout(1000)  # told when the grip is held and nothing has moved yet
+    entries.nth(1).hover()
+    entries.nth(2).hover()
     with page.expect_response("**/move/"):
-        entries.nth(0).locator(".grip").drag_to(entries.nth(2))
+        page.mouse.up()
     page.reload()
     assert order(page)[0] == "One"
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, Route, TimeoutError, expect
 
-from jobs import streams
+from jobs import events, streams
 from portal.models import User
 from servers import services
 from servers.models import Blueprint, Right, Server
 from servers.services import observing
 from tests.browser.conftest import hold
 from tests.conftest import PASSWORD
+from tests.jobs.sockets import Socket
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -82,14 +83,17 @@ def test_a_card_that_came_late_is_as_true_as_one_that_was_there(
 
 
 def test_a_change_is_fetched_once_and_again_only_if_more_was_told_meanwhile(
-    site: str, open_page: OpenPage, alice: User, server: Server
+    site: str, open_page: OpenPage, alice: User, bob: User, server: Server
 ) -> None:
+    with Socket(site, "/ws/events/", bob) as hears:  # by then the process has heard of the server just made
+        events.publish(f"user:{bob.pk}")
+        assert hears.receive()["topic"] == f"user:{bob.pk}"
     page = open_page(site, alice)
     page.goto("/")
     asked: list[str] = []
     page.on("request", lambda request: "/parts/" in request.url and asked.append(request.url.removeprefix(site)))
     page.wait_for_timeout(1500)  # the whole list is fetched once the connection is there
-    assert len(asked) <= 1
+    assert len(asked) <= 1, asked
     asked.clear()
     observing.record_unit(server=server, unit="running", detail="", at=None)
     expect(page.locator(".card .state")).to_have_text("Running")
@@ -120,6 +124,37 @@ def test_a_change_that_could_not_be_fetched_is_fetched_again(
     assert told
     expect(page.locator(".card .state")).to_have_text("Running")
     expect(page.locator("#connection")).to_be_hidden()
+
+
+def test_what_is_pressed_stays_under_the_pointer_until_it_is_released(
+    site: str, open_page: OpenPage, alice: User, server: Server
+) -> None:
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    page.wait_for_load_state("networkidle")
+    state, tab = page.locator("#server-head .state"), page.get_by_role("link", name="Settings", exact=True)
+    box = tab.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    answer = hold(page, "**/parts/head/")
+    with page.expect_request("**/parts/head/"):  # under way when the button is pressed
+        observing.record_unit(server=server, unit="starting", detail="", at=None)
+    page.mouse.down()
+    answer()
+    observing.record_unit(server=server, unit="crashed", detail="It ended by itself.", at=None)
+    page.wait_for_timeout(1000)
+    assert tab.bounding_box() == box
+    expect(state).to_have_text("Stopped")
+    page.mouse.move(5, 5)  # let go elsewhere, it is no click
+    page.mouse.up()
+    expect(state).to_have_text("Crashed")
+    assert tab.bounding_box() != box
+
+    tab.hover()
+    page.mouse.down()
+    observing.record_unit(server=server, unit="stopped", detail="", at=None)
+    page.wait_for_timeout(1000)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile("/settings/$"))
 
 
 def test_moderators_see_everybodys_servers_come_and_go(

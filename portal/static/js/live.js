@@ -9,12 +9,15 @@ const BANNER_AFTER_MS = 2500;
 const FETCH_MS = 30_000; // an answer that takes longer will not come
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 30_000;
+const CLICK_MS = 50; // by then a release has become a click, also that of a finger
 let busy = new WeakSet(); // being fetched now
 const failed = new WeakSet(); // not fetched when last tried
-const stale = new WeakSet(); // to be fetched again: changed meanwhile, hidden, or being typed in
+const stale = new WeakSet(); // to be fetched again: changed meanwhile, or not to be swapped just then
 const failures = new WeakMap(); // fetches that failed, since the last that did not
 const heardAt = new Map(); // when a topic was last told of
 const begun = new WeakSet(); // forms that were changed and not yet sent
+let held = ""; // "press" or "drag" while a pointer is down, "released" until its click has come
+let letGo;
 
 const topicsOf = (element) => element.dataset.topic.split(" ");
 const topicElements = (topic) =>
@@ -24,8 +27,11 @@ const isTypedIn = (element) =>
   element.contains(document.activeElement) &&
   document.activeElement.matches("input:not([type=checkbox], [type=radio]), textarea, select");
 
+// A swap would take what is pressed or dragged from under the pointer: the click would be lost, or be another button's.
+const mayNotChange = (element) => held || isTypedIn(element);
+
 async function refresh(element) {
-  if (busy.has(element) || document.visibilityState === "hidden" || isTypedIn(element)) {
+  if (busy.has(element) || document.visibilityState === "hidden" || mayNotChange(element)) {
     stale.add(element);
     return;
   }
@@ -116,7 +122,7 @@ function watchRequests() {
   const body = document.body;
   body.addEventListener("htmx:configRequest", ({ detail }) => busy.has(detail.elt) && (detail.timeout = FETCH_MS));
   body.addEventListener("htmx:beforeSwap", ({ detail }) => {
-    if (detail.elt.matches?.("[data-topic]") && detail.target === detail.elt && isTypedIn(detail.elt)) {
+    if (detail.elt.matches?.("[data-topic]") && detail.target === detail.elt && mayNotChange(detail.elt)) {
       detail.shouldSwap = false;
       stale.add(detail.elt);
     }
@@ -136,8 +142,28 @@ function watchRequests() {
   addEventListener("pageshow", ({ persisted }) => {
     if (!persisted) return;
     busy = new WeakSet();
+    held = "";
     refreshAll();
   });
+}
+
+function holdWhatIsPressed() {
+  const hold = (how) => {
+    clearTimeout(letGo);
+    held = how;
+  };
+  const release = () => {
+    held = "released";
+    letGo = setTimeout(() => {
+      held = "";
+      refreshStale();
+    }, CLICK_MS);
+  };
+  const lifted = ({ type, buttons }) => held === "press" && (type !== "pointermove" || !buttons) && release();
+  document.addEventListener("pointerdown", ({ button }) => button === 0 && hold("press"));
+  document.addEventListener("dragstart", () => hold("drag")); // its pointer is cancelled, and it goes on
+  document.addEventListener("dragend", release);
+  for (const type of ["pointerup", "pointercancel", "pointermove"]) document.addEventListener(type, lifted);
 }
 
 // What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why.
@@ -151,5 +177,6 @@ export function start() {
   watchRequests();
   if (!document.querySelector("[data-topic]")) return;
   keepBegunForms();
+  holdWhatIsPressed();
   follow();
 }
