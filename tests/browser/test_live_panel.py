@@ -95,15 +95,12 @@ def test_a_button_in_focus_never_becomes_the_button_of_somebody_else(
     page = open_page(portal.start_web(), alice)
     wait_for(lambda: Server.objects.get(pk=live.pk).facts().get("players", 0) >= 3, seconds=60, what="players")
     page.goto(f"/servers/{live.name}/players/")
-    kicks = page.get_by_role("button", name=re.compile("^Kick "))
-    number, next_one = page.locator("#players tbody td").first.inner_text(), kicks.nth(1).get_attribute("aria-label")
-    kicks.first.focus()
+    number = page.locator("#players tbody td").first.inner_text()
+    page.get_by_role("button", name=re.compile("^Kick ")).first.focus()
     console(live, f"kickid {number}")
     page.evaluate("document.getElementById('ask-again').click()")  # leaves the focus where it is
     expect(numbered(page, number)).to_have_count(0)
     assert page.evaluate("document.activeElement.tagName") == "BODY"
-    page.keyboard.press("Enter")
-    expect(button(page, next_one or "")).to_be_visible()
 
 
 def test_the_command_line_remembers_what_was_sent_and_keeps_what_is_typed_before_the_answer(

@@ -157,6 +157,22 @@ def test_what_is_pressed_stays_under_the_pointer_until_it_is_released(
     expect(page).to_have_url(re.compile("/settings/$"))
 
 
+def test_a_remove_button_in_focus_never_becomes_that_of_the_next_member(
+    site: str, open_page: OpenPage, alice: User, bob: User, charlie: User, server: Server, share
+) -> None:
+    share(bob)
+    share(charlie)
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/people/")
+    page.wait_for_load_state("networkidle")
+    removes = page.locator("#people button")
+    removes.first.focus()
+    services.unshare_server(by=alice, server=server, user=bob)
+    expect(removes).to_have_count(1)
+    expect(removes).to_have_accessible_name("Remove charlie")
+    assert page.evaluate("document.activeElement.tagName") == "BODY"
+
+
 def test_moderators_see_everybodys_servers_come_and_go(
     site: str, open_page: OpenPage, alice: User, mod: User, blueprint: Blueprint
 ) -> None:
