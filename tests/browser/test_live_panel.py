@@ -15,7 +15,7 @@ from servers import games, rcon, services
 from servers.models import Blueprint, Sample, Server
 from tests.browser.conftest import hold, serious_problems
 from tests.gamedig import gamedig
-from tests.servers.living import sees, settled
+from tests.servers.living import ready, sees, settled
 from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.browser
@@ -38,7 +38,7 @@ def live(portal: Stack, practice: Server, alice: User) -> Server:
     portal.start("agent")
     Server.objects.filter(pk=practice.pk).update(settings={"simulated_players": 6})
     assert settled(services.start_server(by=alice, server=practice)) == "succeeded"
-    sees(practice, "running")
+    ready(practice)
     console(practice, "demo_leaving 0")
     return practice
 

@@ -10,7 +10,7 @@ from servers import services
 from servers.models import Server
 from tests.browser.conftest import serious_problems
 from tests.browser.test_editor import editor
-from tests.servers.living import sees
+from tests.servers.living import ready
 from tests.stack import Stack, wait_for
 
 pytestmark = pytest.mark.browser
@@ -50,7 +50,7 @@ def test_what_is_typed_by_hand_is_what_the_game_has(
     expect(page.locator("#own-files")).to_contain_text("From the settings, then lines by hand")
 
     page.locator("#server-head").get_by_role("button", name="Start").click()
-    sees(practice, "running", seconds=60)
+    ready(practice)
     page.goto(f"/servers/{practice.name}/settings/")
     row = page.locator("#truth tr", has=page.get_by_role("rowheader", name="Tags"))
     expect(row).to_contain_text("set by hand in server.cfg")

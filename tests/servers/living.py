@@ -117,6 +117,16 @@ def sees(server: Server, unit: str, seconds: float = 15) -> None:
     wait_for(state, seconds=seconds, what=f"{server.name} seen {unit}")
 
 
+def ready(server: Server, seconds: float = 60) -> None:
+    """Wait until the agent has asked the running game and had an answer: only then does its console listen, too."""
+
+    def state() -> bool:
+        server.refresh_from_db()
+        return server.unit == "running" and bool(server.query.get("ok"))
+
+    wait_for(state, seconds=seconds, what=f"{server.name} answering")
+
+
 def state_of(server: Server) -> UnitState:
     """What the machine itself says."""
     return get_runtime().states([server.name])[server.name]

@@ -7,7 +7,7 @@ from portal.models import User
 from servers import games, services, truth
 from servers.errors import NotNow
 from servers.models import AuditEvent, Blueprint, Right, Server
-from tests.servers.living import sees, settled
+from tests.servers.living import ready, settled
 
 
 def make(alice: User, blueprint: Blueprint, *, follow: bool, **settings: object) -> Server:
@@ -123,7 +123,7 @@ def test_a_changed_blueprint_reaches_the_game_when_it_is_restarted(portal, pract
     services.set_following(by=alice, server=practice, follow=True)
     change(blueprint, max_players=11)
     assert settled(services.start_server(by=alice, server=practice)) == "succeeded"
-    sees(practice, "running")
+    ready(practice)
     assert practice.started_with["max_players"] == 11
     answers = services.ask_settings(practice)
     assert answers["max_players"] == "11"

@@ -12,7 +12,7 @@ from servers.errors import FileChanged, FileInvalid
 from servers.models import Right, Server, ServerFile
 from servers.runtime import get_runtime
 from servers.services.own_files import MOST_FILES
-from tests.servers.living import lines_of, sees, settled
+from tests.servers.living import lines_of, ready, settled
 
 SECRET = "0123456789abcdef"
 
@@ -179,7 +179,7 @@ def test_a_start_writes_them_and_lines_by_hand_win(portal, practice: Server, ali
     portal.start("agent")
     start = services.start_server(by=alice, server=practice)
     assert settled(start) == "succeeded", start.error
-    sees(practice, "running")
+    ready(practice)
     assert any(
         line.startswith("practice/world.py, written by hand, is left out.") for line in lines_of(start.stream_id)
     )
