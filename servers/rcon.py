@@ -1,7 +1,7 @@
 """Sends one command to a running game over its remote console. The password never shows in errors or logs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from servers.games.controls import Console
 from servers.games.schema import Game
@@ -13,7 +13,6 @@ _PROTOCOLS = {
     "quake3-rcon": quake3.rcon,
     "teeworlds-econ": consoles.teeworlds_econ,
 }
-PAUSE = 0.1  # seconds between two attempts to reach a game that does not listen yet
 
 
 class RconError(Exception):
@@ -59,8 +58,7 @@ async def _ask(
     """Every way it can fail as a sentence; None when the password is refused."""
     try:
         async with asyncio.timeout(timeout):
-            port, talk = ports[console.port], _PROTOCOLS[console.protocol]
-            return await _once_it_listens(lambda: talk(host, port, secret, text), patience=timeout - 2 * PAUSE)
+            return await _PROTOCOLS[console.protocol](host, ports[console.port], secret, text)
     except KeyError:
         raise RconError(f"The server has no port named {console.port}. Save its settings again.") from None
     except TimeoutError:
@@ -69,17 +67,3 @@ async def _ask(
         raise RconError("The game's console cannot be reached. Is the server still starting? Try again.") from None
     except MalformedError as error:
         raise RconError(f"The game's answer was not understood: {error}. Try again.") from None
-
-
-async def _once_it_listens(talk: Callable[[], Awaitable[str | None]], *, patience: float) -> str | None:
-    """What `talk` returns. A game runs a while before it listens, and a refused connection has carried nothing: it is
-    tried again for `patience` seconds. Raises what `talk` raises."""
-    clock = asyncio.get_running_loop().time
-    until = clock() + patience
-    while True:
-        try:
-            return await talk()
-        except ConnectionRefusedError:
-            if clock() > until:
-                raise
-        await asyncio.sleep(PAUSE)

@@ -10,6 +10,7 @@ from servers import services
 from servers.models import Server
 from tests.browser.conftest import serious_problems
 from tests.browser.test_editor import editor
+from tests.gamedig import gamedig
 from tests.servers.living import ready
 from tests.stack import Stack, wait_for
 
@@ -66,6 +67,9 @@ def test_what_is_typed_by_hand_is_what_the_game_has(
     page.locator("#own-files").get_by_role("button", name="Restart").click()
     expect(page.locator("#own-files")).not_to_contain_text("from the next start", timeout=30_000)
     expect(page.locator("#server-head .state")).to_have_text("Running", timeout=30_000)
+
+    port = practice.ports.get().number
+    wait_for(lambda: "map" in gamedig("protocol-valve", "127.0.0.1", port), seconds=30, what="the new game answering")
 
     def offers_to_ask() -> bool:
         page.goto(f"/servers/{practice.name}/settings/")

@@ -118,7 +118,7 @@ def sees(server: Server, unit: str, seconds: float = 15) -> None:
 
 
 def ready(server: Server, seconds: float = 60) -> None:
-    """Wait until the agent has asked the running game and had an answer: only then does its console listen, too."""
+    """Wait until the game has answered the agent: a process runs a while before its console listens."""
 
     def state() -> bool:
         server.refresh_from_db()

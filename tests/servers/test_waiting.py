@@ -15,7 +15,7 @@ from servers.agent.waiting import Waiting
 from servers.errors import NotNow
 from servers.models import AuditEvent, Node, Pending, Right, Server
 from tests.games_cache import SECRET, running
-from tests.servers.living import lines_of, sees, settled, state_of
+from tests.servers.living import lines_of, ready, sees, settled, state_of
 from tests.stack import wait_for
 
 HTMX = {"HX-Request": "true"}
@@ -205,7 +205,7 @@ def test_a_real_game_is_told_and_stopped_and_no_worker_waits(portal, practice, a
     portal.start("cluster")
     portal.start("agent")
     assert settled(services.start_server(by=alice, server=practice)) == "succeeded"
-    sees(practice, "running")
+    ready(practice)
     services.count_down(by=alice, server=practice, verb=STOP, after=timedelta(seconds=12))
     assert not Job.objects.active().exists()
     sees(practice, "stopped", seconds=40)

@@ -24,8 +24,8 @@ async def main(address: str, port: int, config: str) -> None:
     world.configure(config)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
+    server = await asyncio.start_server(Rcon(world).serve, address, port)  # first: whoever is answered may command
     await loop.create_datagram_endpoint(lambda: A2S(world, port), local_addr=(address, port))
-    server = await asyncio.start_server(Rcon(world).serve, address, port)
     say(f"Network: IP {address}, mode MP, dedicated Yes, ports {port} SV")
     say(f'Started map "{world.cvars["map"]}" (CRC "0")')
     say("Connection to Steam servers is simulated.")
