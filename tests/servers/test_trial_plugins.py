@@ -1,6 +1,7 @@
 """The trial of a new version with the layers in use: a plugin that it loses keeps the version from being promoted."""
 
 import asyncio
+import contextlib
 
 import pytest
 from django.test import Client
@@ -13,6 +14,7 @@ from servers.models import AuditEvent, Blueprint, Installation, Layer, Server
 from tests.servers.layered import layer
 from tests.servers.living import lines_of
 from tests.servers.toys import Toys, toys
+from tests.stack import wait_for
 
 __all__ = ["toys"]
 PLUGINS = "addons/sourcemod/plugins"
@@ -159,6 +161,13 @@ def test_the_practice_game_lists_plugins_as_metamod_and_sourcemod_do(installed: 
         game = games.get("practice")
         return asyncio.run(rcon.command(game, "127.0.0.1", ports, server.secrets["rcon"], command))
 
+    def listens(server: Server) -> bool:
+        with contextlib.suppress(rcon.RconError):
+            return bool(ask(server, "status"))
+        return False
+
+    for server in (made, bare):
+        wait_for(lambda server=server: listens(server), seconds=30, what=f"the console of {server.name}")
     assert ask(made, "meta list").splitlines() == ["Listing 1 plugins:", "  [01] SourceMod (1.0) by nobody"]
     assert ask(made, "sm plugins list").splitlines() == [
         "[SM] Listing 2 plugins:",
