@@ -28,20 +28,28 @@ async def query(
 ) -> QueryResult:
     """What the game on `host` says of itself; `ports` are the server's, by name. `timeout`: seconds for all of it.
 
-    Raises `QueryError`. A lost packet is not asked for again: whoever polls asks again anyway.
+    Of a game that answers only in part, that part. Raises `QueryError`. A lost packet is not asked for again: whoever
+    polls asks again anyway.
     """
     if not game.query:
         raise QueryError(f"{game.name} cannot be asked for its players.")
-    started = time.perf_counter()
+    if game.query.port not in ports:
+        raise QueryError(f"The server has no port named {game.query.port}.")
+    started, ping, answer = time.perf_counter(), 0.0, None
     try:
         async with asyncio.timeout(timeout):
-            answer = await _PROTOCOLS[game.query.protocol](host, ports[game.query.port])
-    except KeyError:
-        raise QueryError(f"The server has no port named {game.query.port}.") from None
-    except TimeoutError:
-        raise QueryError(f"The game did not answer within {timeout:g} seconds.") from None
-    except OSError as error:
-        raise QueryError(f"The game cannot be reached: {error.strerror or error}.") from None
-    except MalformedError as error:
-        raise QueryError(f"The game's answer was not understood: {error}.") from None
-    return dataclasses.replace(answer, ping_ms=round((time.perf_counter() - started) * 1000, 1))
+            async for known in _PROTOCOLS[game.query.protocol](host, ports[game.query.port]):
+                answer, ping = known, time.perf_counter() - started
+    except (TimeoutError, OSError, MalformedError) as error:
+        if answer is None:
+            raise QueryError(_sentence(error, timeout)) from None
+    assert answer  # each protocol gives one or raises
+    return dataclasses.replace(answer, ping_ms=round(ping * 1000, 1))
+
+
+def _sentence(error: Exception, timeout: float) -> str:
+    if isinstance(error, TimeoutError):
+        return f"The game did not answer within {timeout:g} seconds."
+    if isinstance(error, OSError):
+        return f"The game cannot be reached: {error.strerror or error}."
+    return f"The game's answer was not understood: {error}."

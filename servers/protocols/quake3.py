@@ -5,9 +5,10 @@ Source: ioquake3, code/server/sv_main.c (SVC_Status, SVC_RemoteCommand).
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 
 from servers.protocols.answer import Player, QueryResult
-from servers.protocols.wire import LARGEST, OUT_OF_BAND, MalformedError, clean, udp
+from servers.protocols.wire import LARGEST, OUT_OF_BAND, MalformedError, clean, cut, udp
 
 _COLOUR = re.compile(r"\^(?:X[0-9A-Fa-f]{6}|.)")
 _PLAYER = re.compile(r'(-?[0-9]{1,9}) (-?[0-9]{1,9}) "(.*)"')
@@ -15,11 +16,11 @@ PLAYERS = 128
 SILENCE = 0.3  # seconds without a packet that end an rcon answer, which has no end mark
 
 
-async def query(host: str, port: int) -> QueryResult:
+async def query(host: str, port: int) -> AsyncIterator[QueryResult]:
     """Ask once. Raises `MalformedError` or `OSError`; waits for ever when no answer comes."""
     async with udp(host, port) as socket:
         socket.send(OUT_OF_BAND + b"getstatus\n")
-        return read_status(await socket.receive())
+        yield read_status(await socket.receive())
 
 
 def read_status(packet: bytes) -> QueryResult:
@@ -60,7 +61,7 @@ def without_colours(text: str) -> str:
 
 async def rcon(host: str, port: int, secret: str, text: str) -> str | None:
     """The answer to a command, or None when the password is refused. Raises `OSError` or `MalformedError`."""
-    answer = b""
+    answer = bytearray()
     async with udp(host, port) as socket:
         socket.send(OUT_OF_BAND + f"rcon {secret} {text}\n".encode())
         packet = await socket.receive()
@@ -75,6 +76,6 @@ async def rcon(host: str, port: int, secret: str, text: str) -> str | None:
                     packet = await socket.receive()
             except TimeoutError:
                 break
-    if answer.strip() in (b"Bad rconpassword.", b"No rconpassword set on the server."):
+    if bytes(answer).strip() in (b"Bad rconpassword.", b"No rconpassword set on the server."):
         return None
-    return without_colours(answer[:LARGEST].decode(errors="replace"))
+    return cut(without_colours(answer.decode(errors="replace")))

@@ -4,6 +4,7 @@ Source: teeworlds 0.7, src/engine/shared/network.{h,cpp} and src/engine/server/s
 """
 
 import os
+from collections.abc import AsyncIterator
 
 from servers.protocols.answer import Player, QueryResult
 from servers.protocols.wire import OUT_OF_BAND, MalformedError, Reader, udp
@@ -17,7 +18,7 @@ _ASK, _INFO = OUT_OF_BAND + b"gie3", OUT_OF_BAND + b"inf3"
 _BOT = 2
 
 
-async def query(host: str, port: int) -> QueryResult:
+async def query(host: str, port: int) -> AsyncIterator[QueryResult]:
     """Ask once. Raises `MalformedError` or `OSError`; waits for ever when no answer comes."""
     own = os.urandom(3).hex().encode()[:4]
     async with udp(host, port) as socket:
@@ -26,7 +27,10 @@ async def query(host: str, port: int) -> QueryResult:
         if reader.take(3) != _CONTROL or reader.take(4) != own or reader.take(1) != _TOKEN:
             raise MalformedError("this is no token")
         socket.send(_CONNECTIONLESS + reader.take(4) + own + _ASK + b"\0")
-        return read_info(await socket.receive())
+        answer = await socket.receive()
+        while answer.startswith(_CONTROL):  # one more token: a game may answer twice
+            answer = await socket.receive()
+        yield read_info(answer)
 
 
 def read_info(packet: bytes) -> QueryResult:

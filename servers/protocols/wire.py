@@ -7,8 +7,9 @@ import struct
 from collections.abc import AsyncIterator
 from typing import cast
 
-PACKETS = 64  # kept until they are read; more are dropped, as a full socket buffer would
+PACKETS = 512  # of one conversation, empty and surplus ones among them; a game that sends more ends it
 LARGEST = 64 * 1024  # bytes of one answer, over all its packets
+CUT = "… (the answer is longer than 64 KiB and was cut here)"
 TEXT = 120  # characters of a name, as shown
 OUT_OF_BAND = b"\xff\xff\xff\xff"
 
@@ -21,26 +22,29 @@ class Udp(asyncio.DatagramProtocol):
     """One conversation with one address; packets of others never arrive, since the socket is connected."""
 
     def __init__(self) -> None:
-        self._packets: asyncio.Queue[bytes | Exception] = asyncio.Queue(PACKETS)
+        self._packets: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self._packets_left, self._bytes_left = PACKETS, 4 * LARGEST
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.DatagramTransport, transport)  # no subclass of it before Python 3.12
 
     def datagram_received(self, data: bytes, addr: object) -> None:
-        self._put(data)
+        self._packets_left -= 1
+        self._bytes_left -= len(data)
+        if min(self._packets_left, self._bytes_left) < 0:
+            self.transport.abort()  # so that a flood costs the event loop nothing more
+            self._packets.put_nowait(MalformedError("the game does not stop talking"))
+        else:
+            self._packets.put_nowait(data)
 
     def error_received(self, exc: Exception) -> None:
-        self._put(exc)
-
-    def _put(self, item: bytes | Exception) -> None:
-        with contextlib.suppress(asyncio.QueueFull):
-            self._packets.put_nowait(item)
+        self._packets.put_nowait(exc)
 
     def send(self, data: bytes) -> None:
         self.transport.sendto(data)
 
     async def receive(self) -> bytes:
-        """The next packet. Raises `OSError`, such as when nothing listens there."""
+        """The next packet. Raises `OSError`, such as when nothing listens there, or `MalformedError` in a flood."""
         item = await self._packets.get()
         if isinstance(item, Exception):
             raise item
@@ -99,3 +103,11 @@ def clean(text: bytes | str, limit: int = TEXT) -> str:
     if isinstance(text, bytes):
         text = text.decode(errors="replace")
     return "".join(character for character in text[: 2 * limit] if character.isprintable()).strip()[:limit]
+
+
+def cut(answer: str) -> str:
+    """An answer that is no longer than `LARGEST` characters; a longer one ends at a line's end and says so."""
+    if len(answer) <= LARGEST:
+        return answer
+    kept = answer[: LARGEST - len(CUT) - 1]
+    return f"{kept.rpartition(chr(10))[0] or kept}\n{CUT}"

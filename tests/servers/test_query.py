@@ -1,10 +1,12 @@
 """Queries: what a game sends is hostile, so it is either a sound answer or a `QueryError`, never anything else."""
 
 import asyncio
+import bz2
 import contextlib
 import json
 import struct
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -76,6 +78,62 @@ async def test_an_answer_in_parts_is_put_together_in_any_order() -> None:
         parts = [whole[start : start + 20] for start in range(0, len(whole), 20)]
         packets = [struct.pack("<lLBBH", -2, 9, len(parts), i, 20) + part for i, part in enumerate(parts)]
         return [packets[-1], packets[-1], *packets[:-1]]
+
+    assert (await asked("left4dead2", split)).list[0].name == "Zoey"
+
+
+async def test_a_game_that_does_not_tell_its_players_still_answers() -> None:
+    def silent(request: bytes) -> list[bytes]:
+        return source(request) if request[4:5] == b"T" else []
+
+    def strange(request: bytes) -> list[bytes]:
+        return source(request) if request[4:5] == b"T" else [b"?"]
+
+    for answers in (silent, strange):
+        answer = await asked("left4dead2", answers, timeout=0.5)
+        assert (answer.map, answer.players, answer.list) == ("c1m1_hotel", 3, ())
+
+
+async def test_a_game_that_answers_everything_twice_is_understood() -> None:
+    answer = await asked("left4dead2", lambda request: source(request) * 2)
+    assert (answer.map, [player.name for player in answer.list]) == ("c1m1_hotel", ["Zoey"])
+    assert (await asked("openarena", lambda request: [STATUS] * 2)).map == "oa_dm1"
+
+    def teeworlds_twice(request: bytes) -> list[bytes]:
+        is_first = len(request) > 500
+        return [request[:3] + request[8:12] + b"\5" + bytes(4) if is_first else TEEWORLDS] * 2
+
+    assert (await asked("teeworlds", teeworlds_twice)).map == "dm1"
+
+
+async def test_a_compressed_answer_is_unpacked_and_checked_and_never_larger_than_it_may_be() -> None:
+    def compressed(whole: bytes, size: int, checksum: int) -> list[bytes]:
+        packed = struct.pack("<lL", size, checksum) + bz2.compress(whole)
+        parts = [packed[start : start + 30] for start in range(0, len(packed), 30)]
+        return [struct.pack("<lLBBH", -2, 9 | 1 << 31, len(parts), i, 30) + part for i, part in enumerate(parts)]
+
+    def answers(request: bytes) -> list[bytes]:
+        (whole,) = source(request)
+        return [whole] if whole[4:5] == b"A" else compressed(whole, len(whole), zlib.crc32(whole))
+
+    assert (await asked("left4dead2", answers)).list[0].name == "Zoey"
+    bomb = bytes(50 << 20)
+    for size, checksum in ((len(bomb), zlib.crc32(bomb)), (1000, zlib.crc32(bomb)), (1000, 0)):
+        packets = compressed(bomb, size, checksum)
+        with pytest.raises(QueryError, match="not understood"):
+            await asked("left4dead2", lambda request, packets=packets: packets)
+
+
+async def test_late_parts_of_another_answer_are_in_nobodys_way() -> None:
+    def late(request: bytes) -> list[bytes]:
+        return [struct.pack("<lLBBH", -2, 5, 2, 0, 20) + b"late", *source(request)]
+
+    def split(request: bytes) -> list[bytes]:
+        first, *rest = late(request)
+        if rest[0][4:5] == b"A":
+            return [first, *rest]
+        parts = [rest[0][start : start + 20] for start in range(0, len(rest[0]), 20)]
+        return [first, *(struct.pack("<lLBBH", -2, 9, len(parts), i, 20) + part for i, part in enumerate(parts))]
 
     assert (await asked("left4dead2", split)).list[0].name == "Zoey"
 

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from servers import games, rcon
+from servers.protocols import consoles
+from servers.protocols.wire import CUT, LARGEST, OUT_OF_BAND
 from tests.games_cache import SECRET, running, send
 from tests.generated import cases
 from tests.servers.malformed import damaged, try_all
@@ -144,16 +146,97 @@ async def test_nonsense_from_the_game_is_an_error_in_a_sentence(slug: str, sent:
         assert SECRET not in str(caught.value)
 
 
-async def test_an_endless_answer_is_cut_at_64_kib() -> None:
+@pytest.mark.parametrize("line", [b"one line of many\n", b"x" * 99], ids=["lines", "no line ends"])
+async def test_an_endless_answer_is_cut_at_64_kib_at_a_lines_end_and_says_so(line: bytes) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(packet(1, 2))
         while True:
-            writer.write(packet(2, 0, b"x" * 4000))
+            writer.write(packet(2, 0, line * 40))
             await writer.drain()
 
     async with peer(endless) as ports:
         answer = await rcon.command(games.get("practice"), "127.0.0.1", ports, SECRET, "status")
-        assert len(answer) == 64 * 1024
+        *lines, notice = answer.split("\n")
+        assert notice == CUT and 65_000 < len(answer) <= LARGEST
+        assert set(lines) == {"one line of many"} or set("".join(lines)) == {"x"}
+
+
+async def test_an_endless_answer_of_a_console_in_lines_is_cut_too() -> None:
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"Enter password:\nAuthentication successful\n")
+        while True:
+            writer.write(b"one line of many, and it is no short one at all\n" * 40)
+            await writer.drain()
+
+    async with peer(endless) as ports:
+        answer = await rcon.command(games.get("teeworlds"), "127.0.0.1", ports, SECRET, "status")
+        assert answer.endswith("at all\n" + CUT) and len(answer) <= LARGEST
+
+
+class Ticks:
+    """How often the event loop comes round, which a reader that never yields stops."""
+
+    async def __aenter__(self) -> "Ticks":
+        self.count = 0
+        self._task = asyncio.create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(0)
+            self.count += 1
+
+
+@pytest.mark.parametrize("flood", [packet(9, 0), packet(2, 0), packet(1, 0) * 3], ids=["others", "empty", "before"])
+async def test_thirty_commands_to_a_game_that_floods_them_with_empty_packets_end_by_themselves(flood: bytes) -> None:
+    """By the number of packets, long before their time; and the event loop goes on meanwhile."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"" if flood[4] == 1 else packet(1, 2))
+        while True:
+            writer.write(flood * 4000)
+            await writer.drain()
+
+    async with peer(talk) as ports, Ticks() as ticks:
+        commands = [rcon.command(games.get("practice"), "127.0.0.1", ports, SECRET, "x", timeout=60) for _ in range(30)]
+        ended = await asyncio.gather(*commands, return_exceptions=True)
+        assert {str(one) for one in ended} == {
+            "The game's answer was not understood: the console does not stop talking. Try again."
+        }
+        assert ticks.count > consoles._PACKETS  # one reader's packets alone, so none is read without a turn for others
+
+
+async def test_a_flood_does_not_outlive_the_time_of_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consoles, "_PACKETS", 10**9)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(packet(1, 2))
+        while True:
+            writer.write(packet(2, 0) * 4000)
+            await writer.drain()
+
+    async with peer(talk) as ports:
+        with pytest.raises(rcon.RconError, match="did not answer within"):
+            await rcon.command(games.get("practice"), "127.0.0.1", ports, SECRET, "status", timeout=0.3)
+
+
+async def test_a_flood_of_datagrams_ends_a_command() -> None:
+    class Flood(asyncio.DatagramProtocol):
+        def connection_made(self, transport) -> None:  # type: ignore[no-untyped-def]
+            self.transport = transport
+
+        def datagram_received(self, data: bytes, address: object) -> None:
+            self.transport.sendto(OUT_OF_BAND + b"print\n", address)
+            asyncio.get_running_loop().call_soon(self.datagram_received, data, address)
+
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(Flood, local_addr=("127.0.0.1", 0))
+    ports = {"game": transport.get_extra_info("sockname")[1]}
+    with pytest.raises(rcon.RconError, match="does not stop talking"):
+        await rcon.command(games.get("openarena"), "127.0.0.1", ports, SECRET, "status", timeout=60)
+    transport.close()
 
 
 async def test_nobody_listening_is_told() -> None:

@@ -158,3 +158,15 @@ def test_the_server_page_costs_few_queries_however_long_its_history(
         with CaptureQueriesContext(connection) as queries:
             page(client, f"/servers/{server.name}/{path}")
         assert len(queries) <= most, [query["sql"] for query in queries]
+
+
+def test_a_servers_page_says_why_the_game_does_not_answer(client: Client, alice: User, server: Server) -> None:
+    client.force_login(alice)
+    Server.objects.filter(pk=server.pk).update(unit=Server.Unit.RUNNING, query={})
+    assert "not answering yet" in page(client, f"/servers/{server.name}/")
+    why = "The game&#x27;s answer was not understood: a &lt;text&gt; does not end."
+    error = "The game's answer was not understood: a <text> does not end."
+    Server.objects.filter(pk=server.pk).update(query={"ok": False, "error": error})
+    shown = page(client, f"/servers/{server.name}/")
+    assert "not answering yet" not in shown
+    assert shown.count(why) == 2  # beside the state, and where the players would be
