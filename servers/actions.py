@@ -172,8 +172,11 @@ def people_part(request: HttpRequest, server: Server) -> HttpResponse:
 @server_page()
 def unshare(request: HttpRequest, server: Server, user_id: int) -> HttpResponse:
     """Take somebody's rights away; anybody may give up their own."""
-    user, target = member(request), get_object_or_404(get_user_model(), pk=user_id, memberships__server=server)
-    leaves = user.pk == target.pk
+    user = member(request)
+    leaves = user.pk == user_id
+    if not leaves:  # before anything tells whether there is such a member
+        access.require(user, server, Right.MEMBERS)
+    target = get_object_or_404(get_user_model(), pk=user_id, memberships__server=server)
     to = reverse("servers:list") if leaves else reverse("servers:people", args=[server.name])
     try:
         services.unshare_server(by=user, server=server, user=target)

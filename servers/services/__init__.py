@@ -1,7 +1,8 @@
 """All writes to servers, by theme. Views, the API, admin, job kinds and the agent call `services.…`.
 
 Every argument is by keyword; `by` is who acts (None: the portal itself). Callers have asked `servers.access`
-already. Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for settings by key.
+already, but where a rule goes beyond one right of a member: then the service asks, for pages, API and admin alike.
+Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for settings by key.
 """
 
 from servers.services.commands import ask_settings, hide_secrets, send_command

@@ -11,9 +11,9 @@ from django.db import IntegrityError, transaction
 
 from jobs.models import Job, Stream
 from jobs.services import enqueue
-from servers import games, seeds
+from servers import access, games, seeds
 from servers.errors import NameInvalid, NameTaken, TooManyServers
-from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Layer, Node, Server
+from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Layer, Node, Right, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.following import own_choices
 from servers.services.own_files import copy_own_files
@@ -60,9 +60,11 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
     """A server of `by`'s with the settings, layers and files written by hand of `server`; the job copies what the
     game wrote. Neither secrets nor members are copied.
 
-    Raises as `create_server` does, and `ServerGone`.
+    Raises as `create_server` does, `ServerGone`, and as `access.require` does for who may not see all of that.
     """
     with _room_for(by), locked(server) as source:
+        access.require(by, source, Right.SETTINGS)
+        access.require(by, source, Right.FILES)
         game = games.get(source.game)
         made = _make(
             by=by, name=name, game=game, blueprint=source.blueprint, follow=source.follows_blueprint,

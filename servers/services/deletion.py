@@ -14,7 +14,7 @@ from django.utils import timezone
 from jobs import events
 from jobs.models import Job
 from jobs.services import enqueue
-from servers import games
+from servers import access, games
 from servers.errors import CannotRestore
 from servers.models import KEEP_DELETED, Node, Server
 from servers.services.common import locked, record, supersede, tell_users
@@ -29,8 +29,10 @@ DELETE, RESTORE, PURGE = "servers.delete", "servers.restore", "servers.purge"
 
 
 def delete_server(*, by: "User", server: Server) -> Job:
-    """Take the server off its owner's list at once; the job stops it and puts its files aside. Raises `ServerGone`."""
+    """Take the server off its owner's list at once; the job stops it and puts its files aside. Raises `ServerGone`,
+    and as `access.require_owner` does."""
     with locked(server) as fresh:
+        access.require_owner(by, fresh, "delete")
         supersede(fresh, [START, STOP, RESTART], Job.ACTIVE, by=by)
         Server.objects.filter(pk=fresh.pk).update(
             deleted_at=timezone.now(), put_away_at=None, desired=Server.Desired.STOP

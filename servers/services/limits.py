@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from servers import access
 from servers.limit_models import Limited
 from servers.limits import BOUNDS
 from servers.models import AuditEvent, Blueprint, Server
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def set_limits(*, by: "User", server: Server, limits: Mapping[str, int | None]) -> None:
-    """Change those given, each within `BOUNDS`; None takes one away from the server. Raises `ServerGone`."""
+    """Change those given, each within `BOUNDS`; None takes one away from the server. Raises `ServerGone`, and as
+    `access.require_limits` does."""
+    access.require_limits(by)
     with locked(server) as fresh:
         before = _of(fresh)
         for name in BOUNDS.keys() & limits.keys():

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 
 def share_server(*, by: "User", server: Server, user: "User", rights: Iterable[str]) -> Membership:
-    """Give `user` exactly `rights` (the right to view comes with any). Raises `CannotShare`, `ServerGone`.
+    """Give `user` exactly `rights` (the right to view comes with any). Raises `CannotShare`, `ServerGone`, and as
+    `access.require` does for who may not manage members.
 
     Nobody gives or takes a right they lack themselves.
     """
     chosen = {Right.VIEW, *(Right(right) for right in rights)}
     with _locked_with(server, user) as (fresh, user):
+        access.require(by, fresh, Right.MEMBERS)
         if user.pk == fresh.owner_id:
             raise CannotShare(f"{user} owns {fresh.name} and may do everything already.")
         if not user.may_enter:
@@ -38,11 +40,11 @@ def share_server(*, by: "User", server: Server, user: "User", rights: Iterable[s
 
 
 def unshare_server(*, by: "User", server: Server, user: "User") -> None:
-    """Take all of `user`'s rights; anybody may leave by themselves. Raises `CannotShare`, `ServerGone`."""
+    """Take all of `user`'s rights; anybody may leave by themselves. Raises as `share_server` does."""
     with locked(server) as fresh:
-        held = _held(user, fresh)
         if by.pk != user.pk:
-            _refuse_beyond(by, fresh, held)
+            access.require(by, fresh, Right.MEMBERS)
+            _refuse_beyond(by, fresh, _held(user, fresh))
         Membership.objects.filter(user=user, server=fresh).delete()
         _rights_changed(by, fresh, user, "unshare", set(), taken=True)
 

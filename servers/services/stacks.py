@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.db import transaction
 
+from servers import access
 from servers.errors import LayerInvalid, ServerError
 from servers.models import Blueprint, Layer, Server, StackEntry
 from servers.services.common import locked, record
@@ -22,9 +23,9 @@ MOST = 100  # the kernel takes about 230 in one mount; a Workshop collection is 
 
 
 def add_to_stack(*, by: "User", holder: "Holder", layer: Layer) -> None:
-    """Put `layer` on top. Raises `LayerInvalid` (another game's, on it already, too many), `ServerGone`."""
+    """Put `layer` on top. Raises `LayerInvalid` (not for `by`, of another game, there already, full), `ServerGone`."""
     with _order(by, holder, f"add {layer.name}") as order:
-        _require_usable(holder, layer)
+        _require_usable(by, holder, layer)
         if _entry_of(order, layer.pk):
             raise LayerInvalid(f"{layer.name} is on the stack already.")
         _require_room(order)
@@ -53,7 +54,8 @@ def move_in_stack(*, by: "User", holder: "Holder", layer: int, to: int) -> None:
 
 
 def replace_stack(*, by: "User", holder: "Holder", layers: Sequence[Layer]) -> None:
-    """Make exactly these the stack, uppermost first; empty slots go. Raises as `add_to_stack` does."""
+    """Make exactly these the stack, uppermost first; empty slots go. Layers that are on it already may stay, whoever's
+    they are. Raises as `add_to_stack` does."""
     if len(layers) > MOST:
         raise LayerInvalid(f"A stack holds {MOST} layers at most.")
     if stranger := next((layer for layer in layers if layer.game != holder.game), None):
@@ -62,6 +64,9 @@ def replace_stack(*, by: "User", holder: "Holder", layers: Sequence[Layer]) -> N
     with _order(by, holder, "set the layers") as order:
         if len(Layer.objects.select_for_update(no_key=True).filter(pk__in=numbers)) != len(set(numbers)):
             raise LayerInvalid("One of the layers was deleted meanwhile.")
+        for layer in layers:
+            if not _entry_of(order, layer.pk):
+                _require_allowed(by, layer)
         order[:] = [_entry_of(order, number) or StackEntry(layer_id=number) for number in dict.fromkeys(numbers)]
 
 
@@ -78,7 +83,7 @@ def fill_slot(*, by: "User", holder: "Holder", slot: str, layer: Layer) -> None:
     """Put `layer` into the empty slot of that name. Filling a blueprint's fills it, where it is empty still, in the
     servers that were made from it. Raises as `add_to_stack` does."""
     with _order(by, holder, f"put {layer.name} into {slot}") as order:
-        _require_usable(holder, layer)
+        _require_usable(by, holder, layer)
         entry = next((entry for entry in order if entry.slot == slot and entry.layer_id is None), None)
         if entry is None:
             raise LayerInvalid("That slot was filled or left out meanwhile. Look at the page again.")
@@ -114,8 +119,14 @@ def _entry_of(order: list[StackEntry], layer: int) -> StackEntry | None:
     return next((entry for entry in order if entry.layer_id == layer), None)
 
 
-def _require_usable(holder: "Holder", layer: Layer) -> None:
-    """The layer fits the game; its row is held, so that nobody deletes it now."""
+def _require_allowed(by: "User", layer: Layer) -> None:
+    if not access.may_use_layer(by, layer):
+        raise LayerInvalid("That layer is not for you to use, or was deleted meanwhile.")
+
+
+def _require_usable(by: "User", holder: "Holder", layer: Layer) -> None:
+    """`by` may use the layer and it fits the game; its row is held, so that nobody deletes it now."""
+    _require_allowed(by, layer)
     if layer.game != holder.game:
         raise LayerInvalid(f"{layer.name} is for another game. Choose a layer for this one.")
     if not Layer.objects.select_for_update(no_key=True).filter(pk=layer.pk).exists():

@@ -1,7 +1,10 @@
 """Sharing and transfer: nobody gives what they lack, and what is taken is taken at once."""
 
+from functools import partial
+
 import psycopg
 import pytest
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.utils import timezone
 
@@ -9,8 +12,10 @@ from jobs.events import CHANNEL
 from portal.models import User
 from portal.services import suspend_user
 from servers import access, services
-from servers.errors import CannotShare, CannotTransfer
-from servers.models import AuditEvent, Membership, Right, Server
+from servers.errors import CannotShare, CannotTransfer, LayerInvalid
+from servers.models import AuditEvent, Membership, Right, Server, StackEntry
+from tests.api import Api
+from tests.servers.layered import layer
 from tests.servers.racing import race
 
 
@@ -131,3 +136,56 @@ def test_a_server_given_away_while_its_new_owner_is_suspended_does_not_run_on(al
         )
         server.refresh_from_db()
         assert (server.owner_id, server.desired) in ((alice.pk, "run"), (bob.pk, "stop"))
+
+
+def test_who_may_not_manage_members_takes_nobodys_rights_by_page_api_or_service(client, bob, charlie, server, share):
+    share(bob)
+    there = share(charlie)
+    client.force_login(bob)
+    page = f"/servers/{server.name}/people/{charlie.pk}/remove/"
+    assert client.post(page).status_code == 403
+    assert Api(bob)("delete", f"/servers/{server.name}/members/charlie").status_code == 403
+    with pytest.raises(PermissionDenied, match="“members”"):
+        services.unshare_server(by=bob, server=server, user=charlie)
+    with pytest.raises(PermissionDenied, match="“members”"):
+        services.share_server(by=bob, server=server, user=charlie, rights=[Right.VIEW])
+    assert Membership.objects.filter(pk=there.pk).exists()
+
+
+def test_who_may_not_manage_members_is_not_told_who_is_one(client, alice, bob, charlie, server, share):
+    share(bob)
+    share(charlie)
+    client.force_login(bob)
+    pages = {client.post(f"/servers/{server.name}/people/{pk}/remove/").status_code for pk in (charlie.pk, 10**9)}
+    asks = Api(bob)
+    answers = {asks("delete", f"/servers/{server.name}/members/{name}").content for name in ("charlie", "nobody")}
+    assert pages == {403}
+    assert len(answers) == 1
+
+
+def test_a_copy_a_limit_and_an_end_need_what_the_service_itself_asks_for(alice, bob, server, share):
+    share(bob, Right.SETTINGS)
+    for refused in (
+        partial(services.clone_server, by=bob, server=server, name="copy"),
+        partial(services.set_limits, by=alice, server=server, limits={"memory_mib": 4096}),
+        partial(services.delete_server, by=bob, server=server),
+    ):
+        with pytest.raises(PermissionDenied):
+            refused()
+    assert list(Server.objects.values_list("memory_mib", "deleted_at")) == [(None, None)]
+
+
+def test_a_layer_of_somebody_else_goes_on_no_stack_whoever_asks_the_service(alice, bob, server, blueprint, share):
+    share(bob, Right.FILES)
+    secret = layer(alice, "Secret", {"a.cfg": "x"})
+    StackEntry.objects.create(blueprint=blueprint, position=0, slot="Rules")
+    for refused in (
+        partial(services.add_to_stack, by=bob, holder=server, layer=secret),
+        partial(services.replace_stack, by=bob, holder=server, layers=[secret]),
+        partial(services.create_server, by=bob, name="new", blueprint=blueprint, slots={"Rules": secret}),
+    ):
+        with pytest.raises(LayerInvalid, match="not for you"):
+            refused()
+    services.add_to_stack(by=alice, holder=server, layer=secret)
+    services.replace_stack(by=bob, holder=server, layers=[secret])
+    assert StackEntry.objects.filter(layer=secret).count() == 1
