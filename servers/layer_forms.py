@@ -2,6 +2,7 @@
 
 import re
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth import get_user_model
@@ -32,8 +33,8 @@ class NewLayerForm(forms.Form):
         return {}
 
     @property
-    def upload(self) -> str:
-        return ""
+    def upload(self) -> UUID | None:
+        return None
 
 
 class NewArchiveForm(NewLayerForm):
@@ -44,8 +45,15 @@ class NewArchiveForm(NewLayerForm):
     )
 
     @property
-    def upload(self) -> str:
-        return str(self.cleaned_data["upload_key"])
+    def upload(self) -> UUID:
+        key: UUID = self.cleaned_data["upload_key"]
+        return key
+
+
+class RebuildForm(forms.Form):
+    """Another file for an archive; the other kinds need none."""
+
+    upload_key = forms.UUIDField(required=False)
 
 
 class NewWorkshopForm(NewLayerForm):

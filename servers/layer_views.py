@@ -23,6 +23,7 @@ from servers.layer_forms import (
     NewLayerForm,
     NewScriptForm,
     NewWorkshopForm,
+    RebuildForm,
     ScriptForm,
     WorkshopForm,
 )
@@ -165,8 +166,11 @@ def change_layer(request: HttpRequest, layer: Layer) -> HttpResponse:
 @layer_page(change=True)
 def rebuild(request: HttpRequest, layer: Layer) -> HttpResponse:
     """A new build from what its source says now; of an archive, from an upload."""
+    form = RebuildForm(request.POST)
+    if not form.is_valid():
+        return refused(request, "That is no uploaded file. Choose it again and wait until it is here.", to=_url(layer))
     try:
-        services.build_layer(by=member(request), layer=layer, upload=request.POST.get("upload_key", ""))
+        services.build_layer(by=member(request), layer=layer, upload=form.cleaned_data["upload_key"])
     except ServerError as error:
         return refused(request, str(error), to=_url(layer), topics=[layer.topic])
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])

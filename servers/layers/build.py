@@ -56,7 +56,7 @@ def build(run: Run, layer: Layer, upload: str) -> None:
     finally:
         delete_tree(partial)
     if upload:
-        services.discard_upload(key=upload)
+        services.discard_upload(key=upload, owner=layer.owner_id)
 
 
 def _put_in_place(layer: Layer, content: Content, partial: Path) -> None:

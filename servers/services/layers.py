@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -35,7 +36,14 @@ MAX_LAYERS = 200  # of one member
 
 
 def create_layer(
-    *, by: "User", name: str, game: str, kind: str, visibility: str, source: Mapping[str, Any], upload: str = ""
+    *,
+    by: "User",
+    name: str,
+    game: str,
+    kind: str,
+    visibility: str,
+    source: Mapping[str, Any],
+    upload: UUID | None = None,
 ) -> Layer:
     """Make a layer of `by`'s and ask for its first build. Raises `LayerInvalid`, `LayersFull`, `UnknownGame`."""
     games.get(game)
@@ -53,20 +61,32 @@ def create_layer(
     return layer
 
 
-def build_layer(*, by: "User | None", layer: Layer, upload: str = "") -> Job:
-    """Ask for a new build of what the layer's source says now; of an archive, from the file `upload`."""
-    if layer.kind == Layer.Kind.ARCHIVE and not upload:
+def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None) -> Job:
+    """Ask for a new build of what the layer's source says now; of an archive, from `upload`, which `by` has uploaded.
+    Raises `LayerInvalid`."""
+    is_archive = layer.kind == Layer.Kind.ARCHIVE
+    with transaction.atomic():
+        if is_archive:
+            _hand_over(by, layer, upload)
+        return enqueue(
+            kind=BUILD,
+            subject=layer.topic,
+            title=f"Build {layer.name}",
+            args={"layer": layer.pk, "upload": str(upload) if is_archive else ""},
+            node=seeds.ensure_node().slug,
+            requested_by=by,
+            coalesce=True,
+            time_limit=TIME_LIMIT,
+        )
+
+
+def _hand_over(by: "User | None", layer: Layer, upload: UUID | None) -> None:
+    """Make a finished upload of `by`'s the layer's owner's: a build uses up that person's uploads and nobody else's."""
+    if not upload:
         raise LayerInvalid("Upload a file first: an archive is built from one.")
-    return enqueue(
-        kind=BUILD,
-        subject=layer.topic,
-        title=f"Build {layer.name}",
-        args={"layer": layer.pk, "upload": upload},
-        node=seeds.ensure_node().slug,
-        requested_by=by,
-        coalesce=True,
-        time_limit=TIME_LIMIT,
-    )
+    whole = Upload.objects.filter(pk=upload, owner=by).exclude(sha256="")
+    if not whole.update(owner=layer.owner_id, touched_at=timezone.now()):
+        raise LayerInvalid("That file is not here, or not all of it. Upload it again.")
 
 
 def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job:

@@ -75,9 +75,9 @@ def finish_upload(*, upload: Upload, sha256: str) -> None:
         raise UploadRefused("Not all of the file is here yet. Send the rest first.")
 
 
-def discard_upload(*, key: str) -> None:
-    """Forget an upload and its bytes; nothing happens when it is gone already."""
-    for upload in Upload.objects.filter(pk=key):
+def discard_upload(*, key: str, owner: int) -> None:
+    """Forget an upload of the member of that number, and its bytes; nothing happens when it is gone already."""
+    for upload in Upload.objects.filter(pk=key, owner=owner):
         place_of(upload).unlink(missing_ok=True)
         upload.delete()
 
@@ -86,5 +86,5 @@ def discard_stale_uploads() -> int:
     """Those nobody continued for a day; returns how many."""
     stale = list(Upload.objects.filter(touched_at__lt=stale_since()))
     for upload in stale:
-        discard_upload(key=str(upload.pk))
+        discard_upload(key=str(upload.pk), owner=upload.owner_id)
     return len(stale)

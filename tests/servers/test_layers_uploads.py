@@ -16,6 +16,7 @@ from tests.servers.archives import zipped
 from tests.servers.living import settled
 
 JSON = "application/json"
+HTMX = {"HX-Request": "true"}
 
 
 def send(client: Client, name: str, data: bytes, piece: int = 100_000) -> str:
@@ -114,3 +115,59 @@ def test_uploads_that_nobody_continues_are_given_up(alice: User, settings, tmp_p
     Upload.objects.filter(pk=old.pk).update(touched_at=timezone.now() - timezone.timedelta(hours=25))
     assert services.discard_stale_uploads() == 1
     assert [path.name for path in (tmp_path / "uploads").iterdir()] == [str(new.pk)]
+
+
+def whole_upload(by: User, data: bytes = b"x") -> Upload:
+    upload = services.begin_upload(by=by, filename="a.zip", size=len(data))
+    services.continue_upload(upload=upload, offset=0, piece=data)
+    services.finish_upload(upload=upload, sha256=hashlib.sha256(data).hexdigest())
+    return upload
+
+
+def test_a_build_takes_no_upload_of_somebody_else(client: Client, alice: User, bob: User, settings, tmp_path):
+    settings.STATE_DIR = tmp_path
+    theirs, half = whole_upload(alice), services.begin_upload(by=bob, filename="b.zip", size=9)
+    client.force_login(bob)
+    archive = Layer.objects.create(slug="b", name="B", game="practice", kind="archive", owner=bob)
+    for key in (theirs.pk, half.pk, "00000000-0000-0000-0000-000000000000"):
+        form = {"name": "Mine", "game": "practice", "visibility": "private", "upload_key": key}
+        assert "Upload it again" in client.post("/new-layer/?kind=archive", form).content.decode()
+        assert client.post("/layers/b/rebuild/", {"upload_key": key}, headers=HTMX).status_code == 409
+    assert list(Layer.objects.all()) == [archive]
+    assert not Job.objects.exists()
+    theirs.refresh_from_db()
+    assert theirs.owner == alice
+
+
+def test_a_build_of_another_kind_leaves_the_upload_alone_whose_key_was_passed(portal, client, alice, bob):
+    portal.start("cluster")
+    theirs = whole_upload(alice)
+    client.force_login(bob)
+    made = Layer.objects.create(
+        slug="b", name="B", game="practice", kind="files", owner=bob, source={"files": {"a.cfg": "x"}}
+    )
+    assert client.post("/layers/b/rebuild/", {"upload_key": theirs.pk}, headers=HTMX).status_code == 204
+    job = Job.objects.about(made.topic).get()
+    assert settled(job) == "succeeded", job.error
+    assert Upload.objects.filter(pk=theirs.pk).exists()
+    assert (django_settings.STATE_DIR / "uploads" / str(theirs.pk)).exists()
+    services.discard_upload(key=str(theirs.pk), owner=bob.pk)
+    assert Upload.objects.filter(pk=theirs.pk).exists()
+
+
+def test_a_moderator_uploads_for_a_members_layer(alice: User, mod: User, settings, tmp_path):
+    settings.STATE_DIR = tmp_path
+    made = Layer.objects.create(slug="a", name="A", game="practice", kind="archive", owner=alice)
+    upload = whole_upload(mod)
+    services.build_layer(by=mod, layer=made, upload=upload.pk)
+    upload.refresh_from_db()
+    assert upload.owner == alice
+
+
+def test_a_key_that_is_none_is_refused_at_the_door(client: Client, alice: User):
+    client.force_login(alice)
+    Layer.objects.create(slug="a", name="A", game="practice", kind="archive", owner=alice)
+    for key in ("x", "1", "../../etc/passwd", "{}"):
+        assert client.post("/layers/a/rebuild/", {"upload_key": key}, headers=HTMX).status_code == 409
+        assert client.post("/new-layer/?kind=archive", {"upload_key": key}).status_code == 422
+    assert not Job.objects.exists()
