@@ -15,14 +15,13 @@ from jobs.feed import Feed, get_feed, metrics
 from jobs.feed.gate import CLOSE_TOO_MANY
 from jobs.feed.outlets import SendOutlet
 from jobs.feed.viewers import LineViewer, Outlet, TopicViewer, Viewer
-from jobs.policy import CLOSE_UNKNOWN, MAX_ID, Asked
+from jobs.policy import CLOSE_FORBIDDEN, CLOSE_UNKNOWN, MAX_ID, Asked
 
 CLOSE_BAD_REQUEST = 4400
 FLOOD_MESSAGES, FLOOD_SECONDS = 20, 10  # a client has nothing to say
 REASONS = {
     4400: "after must be a whole number within 64 bits.",
     4401: "Sign in first.",
-    4403: "You may not view this.",
     4404: "There is no such log.",
     1013: "Try again in a moment.",
 }
@@ -57,7 +56,9 @@ async def _serve(scope: dict[str, Any], receive: Any, send: Any, stream: int | N
     heard = feed.access_news
     verdict = await feed.gate.ask(Asked(credential, stream, wants_topics=stream is None))
     if verdict.code:
-        return await _refuse(scope, receive, send, verdict.code)
+        # A stranger is not told which numbers there are. Who had the right until now hears 4403, from the gate.
+        code = CLOSE_UNKNOWN if verdict.code == CLOSE_FORBIDDEN else verdict.code
+        return await _refuse(scope, receive, send, code)
     keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}
     if stream is not None:
         keys["stream"] = stream

@@ -1,5 +1,6 @@
 """Who may open a socket, and that it closes when the right to it is taken away."""
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,8 +72,24 @@ def test_a_stranger_sees_neither_console_nor_job(web: str, path: str, server: Se
         kind="x", subject=server.topic, title="Start", node="local", stream=Stream.objects.create()
     )
     for socket in (path, f"/ws/streams/{job.stream_id}/"):
-        assert code(web, socket, charlie) == 4403
-        assert code(web, socket, token=token_of(charlie)) == 4403
+        assert code(web, socket, charlie) == 4404
+        assert code(web, socket, token=token_of(charlie)) == 4404
+
+
+def test_a_stranger_cannot_tell_a_console_that_is_there_from_one_that_is_not(web, path, server, charlie) -> None:
+    said, pages = set(), set()
+    token = token_of(charlie)
+    for number in (server.console_id, 10**9):
+        with Socket(web, f"/ws/streams/{number}/", token=token) as socket:
+            said.add((socket.close_code(), socket.connection.protocol.close_rcvd.reason))
+        for kind, where in (("session", f"/streams/{number}/lines/"), ("token", f"/api/v1/streams/{number}/lines")):
+            client = Client(headers={"Authorization": f"Bearer {token}"} if kind == "token" else {})
+            client.force_login(charlie)
+            answer = client.get(where)
+            pages.add((kind, answer.status_code, re.sub(rb"\w{32,}", b"", answer.content)))
+    assert said == {(4404, "There is no such log.")}
+    assert {status for _, status, _ in pages} == {404}
+    assert len(pages) == 2
 
 
 def test_a_member_sees_what_its_rights_say(web: str, path: str, server: Server, bob: User, share) -> None:
@@ -80,7 +97,7 @@ def test_a_member_sees_what_its_rights_say(web: str, path: str, server: Server, 
         kind="x", subject=server.topic, title="Start", node="local", stream=Stream.objects.create()
     )
     share(bob, Right.VIEW)
-    assert code(web, path, bob) == 4403
+    assert code(web, path, bob) == 4404
     with Socket(web, f"/ws/streams/{job.stream_id}/", bob) as socket:
         assert socket.receive() == {"type": "state", "state": "queued"}
     Membership.objects.update(rights=[Right.VIEW, Right.CONSOLE])
