@@ -1,4 +1,18 @@
-"""Who may do what: the one policy that views, the API, sockets, admin and files all ask."""
+"""Who may do what: the one policy that views, the API, sockets, admin and files all ask.
+
+What each right covers (`servers.models.Right`):
+
+- view: that there is the server, its state, players' number, activity, and what its jobs say.
+- power: start, stop, restart, now or later; cancel and retry its jobs.
+- console: read the console, and the commands that the game's definition calls safe. rcon: any command, and the players.
+- settings: the settings wherever they are kept (its own, the blueprint's, the running game's), with passwords, and
+  the files made of them; not what somebody wrote by hand.
+- files: what was written by hand, the layers, and what the server changed in its files; not what the settings make.
+  Lines by hand go over the settings, so who may change files decides what the game has in the end.
+- members: who else has which right; give and take those that one has oneself.
+
+What shows both sides, such as a diff against a file that the settings make, needs both rights.
+"""
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any

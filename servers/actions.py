@@ -129,7 +129,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
             later = " They hold from its next start." if server.is_live else ""
             messages.success(request, f"The settings are saved.{later}")
             return redirect("servers:settings", server.name)
-    context = head_context(request, server) | {"tab": "settings", "form": form} | truth_context(server, game)
+    context = head_context(request, server) | {"tab": "settings", "form": form} | truth_context(request, server, game)
     return render(request, "servers/settings.html", context, status=422 if form.errors else 200)
 
 

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from jobs.api_pages import Cursor, Limit, Page, page
 from jobs.pages import member
-from servers import services
+from servers import access, services
 from servers.api import ACCEPTED, Name, server_for
 from servers.models import FileChange, FileLook, Right
+from servers.provenance import below
 from servers.services.file_changes import MOST_NAMED
 
 router = Router(tags=["files"])
@@ -67,12 +68,13 @@ def list_changes(request: HttpRequest, name: Name, cursor: Cursor, limit: Limit)
 
 @router.get("/servers/{name}/changes/diff", response=DiffOut, summary="Read one change")
 def read_change(request: HttpRequest, name: Name, path: Annotated[str, Query(max_length=1000)]) -> FileChange:
-    """With its diff against the layer below, without the server's secrets."""
-    changes = server_for(request, name, Right.FILES).file_changes
-    change = changes.filter(path=path).first() if path.isprintable() else None
+    """With its diff against the layer below, without the server's secrets. One against a file that the settings make
+    needs the right to those too."""
+    server = server_for(request, name, Right.FILES)
+    change = server.file_changes.filter(path=path).first() if path.isprintable() else None
     if change is None:
         raise Http404("The server has not changed that, as far as is known.")
-    return change
+    return below.for_reader(change, access.rights(member(request), server))
 
 
 @router.post("/servers/{name}/changes/look", response=ACCEPTED, summary="Look for changes")

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs.pages import done, member, refused
-from servers import services
+from servers import access, services
 from servers.errors import ServerError
 from servers.models import FileChange, FileLook, FileRevert, Right, Server
 from servers.provenance import below
@@ -70,6 +70,7 @@ def change(request: HttpRequest, server: Server) -> HttpResponse:
     """One file, `?path=`, with its diff."""
     path = request.GET.get("path", "")
     found = get_object_or_404(_with_waiting(server), path=path if path.isprintable() else "")
+    found = below.for_reader(found, access.rights(member(request), server))
     context = {"tab": "layers", "change": found, "lines": found.diff.split("\n") if found.diff else []}
     return render(request, "servers/change.html", head_context(request, server) | context)
 

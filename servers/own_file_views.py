@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from jobs.pages import member
-from servers import games, own_files, services, truth
+from servers import access, games, own_files, services, truth
 from servers.errors import FileChanged, FileInvalid, ServerError
 from servers.models import Right, Server
 from servers.own_file_forms import OwnFileForm
@@ -66,7 +66,7 @@ def own_file(request: HttpRequest, server: Server) -> HttpResponse:
         else:
             messages.success(request, done)
             return redirect("servers:own_files", server.name)
-    context |= {"form": form, "file": file} | _generated(server, game, form["path"].value())
+    context |= {"form": form, "file": file} | _generated(request, server, game, form["path"].value())
     return render(request, "servers/own_file.html", context, status=status if form.errors else 200)
 
 
@@ -81,10 +81,12 @@ def _write(request: HttpRequest, server: Server, form: OwnFileForm) -> str:
     return f"{given['path']} is saved.{later}"
 
 
-def _generated(server: Server, game: "games.Game", path: str) -> dict[str, Any]:
-    """What the settings make of the file, for showing it; or why they make nothing of it now."""
+def _generated(request: HttpRequest, server: Server, game: "games.Game", path: str) -> dict[str, Any]:
+    """What the settings make of the file, for showing it; or why it is not shown."""
     if path not in own_files.generated(game):
         return {}
+    if Right.SETTINGS not in access.rights(member(request), server):
+        return {"is_generated": True, "problem": "What the settings make of it is for those who may see the settings."}
     try:
         return {"is_generated": True, "generated": truth.config_files(server, game)[path]}
     except (games.SettingsError, games.RenderError) as error:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs.pages import done, member, refused
-from servers import games, services, truth
+from servers import access, games, services, truth
 from servers.errors import ServerError
 from servers.models import Right, Server
 from servers.views import head_context, server_page
@@ -19,9 +19,14 @@ def settings_topic(server: Server) -> str:
     return f"settings:{server.pk}"
 
 
-def truth_context(server: Server, game: "games.Game") -> dict[str, Any]:
+def sees_files(request: HttpRequest, server: Server) -> bool:
+    """Settings are one right, what was written by hand is another."""
+    return Right.FILES in access.rights(member(request), server)
+
+
+def truth_context(request: HttpRequest, server: Server, game: "games.Game") -> dict[str, Any]:
     """What the table of settings and the panel about the blueprint show."""
-    rows = truth.rows(server, game)
+    rows = truth.rows(server, game, sees_files=sees_files(request, server))
     return {
         "rows": rows,
         "changes": sum(row.changes for row in rows),
@@ -34,7 +39,7 @@ def truth_context(server: Server, game: "games.Game") -> dict[str, Any]:
 @server_page(Right.SETTINGS)
 def truth_part(request: HttpRequest, server: Server) -> HttpResponse:
     game = games.all_games().get(server.game)
-    context = head_context(request, server) | (truth_context(server, game) if game else {})
+    context = head_context(request, server) | (truth_context(request, server, game) if game else {})
     return render(request, "servers/_truth.html", context)
 
 
@@ -52,10 +57,11 @@ def ask(request: HttpRequest, server: Server) -> HttpResponse:
 @require_safe
 @server_page(Right.SETTINGS)
 def config_files(request: HttpRequest, server: Server) -> HttpResponse:
-    """The config files as the next start writes them."""
+    """The config files as the next start writes them; without the lines by hand for who may not see the files."""
     context = head_context(request, server) | {"tab": "settings"}
+    by_hand = server.own_files.all() if sees_files(request, server) else ()
     try:
-        context["files"] = truth.config_files(server, games.get(server.game), server.own_files.all())
+        context["files"] = truth.config_files(server, games.get(server.game), by_hand)
     except (games.UnknownGame, games.SettingsError, games.RenderError) as error:
         context["problem"] = str(error)
     return render(request, "servers/config_files.html", context)

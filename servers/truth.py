@@ -11,12 +11,14 @@ from servers.runtime import get_runtime
 from servers.services.commands import hide_secrets
 
 HIDDEN = "•••"
+BY_HAND = "set by hand"  # in place of the value, for who may not see the server's files
 
 
 @dataclass(frozen=True)
 class Row:
     """One setting, each value in words; None where that place says nothing. `changes`: the next start makes another
-    value of it than the game was started with. `by_hand`: the file whose lines by hand say what the next start's is."""
+    value of it than the game was started with. `by_hand`: the file whose lines by hand say what the next start's is.
+    `is_hidden`: those lines are not for the reader."""
 
     key: str
     label: str
@@ -26,14 +28,16 @@ class Row:
     running: str | None
     next: str
     by_hand: str = ""
+    is_hidden: bool = False
 
     @property
     def changes(self) -> bool:
-        return self.running is not None and self.running != self.next
+        return self.running is not None and self.running != self.next and not self.is_hidden
 
 
-def rows(server: Server, game: "games.Game") -> list[Row]:
-    """One for each setting of the game, in the order of the form. Reads `server.blueprint` and its own files."""
+def rows(server: Server, game: "games.Game", *, sees_files: bool) -> list[Row]:
+    """One for each setting of the game, in the order of the form. Reads `server.blueprint` and its own files, of which
+    nothing shows but that they say something unless the reader `sees_files`."""
     by_hand = own_files.by_hand(game, server.own_files.filter(path__in=own_files.generated(game)))
     coming = game.default_settings() | server.chosen | {key: one.value for key, one in by_hand.items()}
     started = server.started_with if server.is_live else {}
@@ -46,8 +50,9 @@ def rows(server: Server, game: "games.Game") -> list[Row]:
             blueprint=_known(setting, own),
             saved=_known(setting, server.settings),
             running=_known(setting, started),
-            next=_words(setting, coming[setting.key]),
-            by_hand=by_hand[setting.key].path if setting.key in by_hand else "",
+            next=_words(setting, coming[setting.key]) if sees_files or setting.key not in by_hand else BY_HAND,
+            by_hand=by_hand[setting.key].path if sees_files and setting.key in by_hand else "",
+            is_hidden=setting.key in by_hand and not sees_files,
         )
         for setting in game.settings
     ]

@@ -1,7 +1,7 @@
 """What lies below a server's own files, and which of it supplies each file: from the database alone, for pages."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from servers import games
 from servers.layers import stack
-from servers.models import FileChange, Installation, LayerBuild, Server
+from servers.models import FileChange, Installation, LayerBuild, Right, Server
 from servers.runtime import get_runtime
 from servers.services.installations import folder as installation_folder
 
@@ -59,6 +59,13 @@ def _mounted(server: Server) -> list[tuple[str, LayerBuild]]:
     builds = LayerBuild.objects.filter(digest__in=server.mounted).select_related("layer")
     known = {build.digest: (build.layer.name, build) for build in builds}
     return [known[digest] for digest in reversed(server.mounted) if digest in known]
+
+
+def for_reader(change: FileChange, held: Collection[Right]) -> FileChange:
+    """The change; without its diff where that shows what the settings make to somebody who may not see those."""
+    if change.below == CONFIG and Right.SETTINGS not in held and change.diff:
+        change.diff, change.remark = "", "The diff shows what the settings make, which takes the right to the settings."
+    return change
 
 
 def fingerprint(below: Sequence[Source]) -> str:

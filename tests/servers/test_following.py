@@ -135,4 +135,6 @@ def test_a_changed_blueprint_reaches_the_game_when_it_is_restarted(portal, pract
         one for one in truth.compare(practice, games.get("practice"), services.ask_settings(practice)) if one.strays
     ]
     assert (strays.value, strays.expected) == ("7", "11")
-    assert [row.key for row in truth.rows(practice, games.get("practice")) if row.changes] == ["max_players"]
+    assert [row.key for row in truth.rows(practice, games.get("practice"), sees_files=True) if row.changes] == [
+        "max_players"
+    ]

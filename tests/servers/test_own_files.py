@@ -143,7 +143,9 @@ def test_the_table_says_what_lines_by_hand_make_of_a_setting(server: Server, ali
     write(alice, server, "server.cfg", text + 'sv_visiblemaxplayers 99\nsv_password ""\necho demo_players 3')
     write(alice, server, "cfg/other.cfg", "demo_players 1")
     Server.objects.filter(pk=server.pk).update(settings={"hostname": "Typed", "password": "geheim"})
-    rows = {row.key: row for row in truth.rows(Server.objects.get(pk=server.pk), games.get("practice"))}
+    rows = {
+        row.key: row for row in truth.rows(Server.objects.get(pk=server.pk), games.get("practice"), sees_files=True)
+    }
     by_hand = {key: row.next for key, row in rows.items() if row.by_hand == "server.cfg"}
     assert by_hand == {
         "hostname": "By hand", "tags": "last", "map": "The Parish: Waterfront", "max_players": "99", "password": "none",
@@ -192,11 +194,11 @@ def test_a_start_writes_them_and_lines_by_hand_win(portal, practice: Server, ali
     game = games.get("practice")
     practice = Server.objects.select_related("blueprint").get(pk=practice.pk)
     assert not any(one.strays for one in truth.compare(practice, game, answers))
-    assert not any(row.changes for row in truth.rows(practice, game))
+    assert not any(row.changes for row in truth.rows(practice, game, sees_files=True))
     assert {one.path: one.is_started for one in practice.own_files.all()} == {
         "motd.txt": True, "practice/world.py": False, "server.cfg": True,
     }  # fmt: skip
     left_out.delete()
     write(alice, practice, "server.cfg", "sv_tags other")
-    assert [row.key for row in truth.rows(practice, game) if row.changes] == ["tags"]
+    assert [row.key for row in truth.rows(practice, game, sees_files=True) if row.changes] == ["tags"]
     assert practice.own_files.filter(is_started=False).get().path == "server.cfg"

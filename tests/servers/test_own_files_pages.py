@@ -6,7 +6,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from portal.models import User
-from servers.models import Right, Server, ServerFile
+from servers.models import FileChange, Membership, Right, Server, ServerFile
+from servers.provenance import below
 from servers.services.own_files import MOST_FILES
 from tests.api import Api
 from tests.servers.test_own_files import write
@@ -42,13 +43,46 @@ def test_a_stranger_finds_nothing_and_a_member_needs_the_right(
 
 
 def test_the_generated_part_is_shown_without_any_password(client: Client, server: Server, bob: User, share) -> None:
-    share(bob, Right.FILES)
+    share(bob, Right.FILES, Right.SETTINGS)
     Server.objects.filter(pk=server.pk).update(secrets={"rcon": SECRET}, settings={"password": "geheim"})
     client.force_login(bob)
     page = client.get(f"/servers/{server.name}/own-files/file/?path=server.cfg").content.decode()
     assert "sv_password &quot;•••&quot;\nsv_tags &quot;practice,left4me&quot;\nrcon_password &quot;•••&quot;" in page
     assert SECRET not in page
     assert "geheim" not in page
+
+
+def test_what_was_written_by_hand_and_what_the_settings_make_are_two_rights(
+    client: Client, server: Server, alice: User, bob: User, charlie: User, share
+) -> None:
+    share(bob, Right.SETTINGS)
+    share(charlie, Right.FILES)
+    Server.objects.filter(pk=server.pk).update(secrets={"rcon": SECRET}, settings={"tags": "of-settings"})
+    write(alice, server, "server.cfg", 'sv_tags "written-so"')
+    write(alice, server, "motd.txt", "also-so")
+    diff = {"diff": "@@ -1,1 +1,1 @@\n-sv_tags of-settings\n+x", "kind": FileChange.Kind.CHANGED}
+    server.file_changes.create(path="server.cfg", below=below.CONFIG, **diff)
+    server.file_changes.create(path="a.cfg", below="A layer", **diff)
+    at, settings = f"/servers/{server.name}", Api(bob)("get", f"/servers/{server.name}")
+    client.force_login(bob)
+    for path in ("settings/", "parts/truth/", "settings/files/"):
+        page = client.get(f"{at}/{path}").content.decode()
+        assert "of-settings" in page
+        assert "by hand" in page
+        assert not [text for text in ("written-so", "also-so", "motd.txt") if text in page]
+    assert settings.json()["settings"] == {"tags": "of-settings"}
+    client.force_login(charlie)
+    page = client.get(f"{at}/own-files/file/?path=server.cfg").content.decode()
+    assert "written-so" in page
+    assert "of-settings" not in page
+    asks = Api(charlie)
+    assert asks("get", at).json()["settings"] is None
+    for path, shown in (("server.cfg", False), ("a.cfg", True)):
+        assert ("of-settings" in client.get(f"{at}/changes/file/?path={path}").content.decode()) is shown
+        assert ("of-settings" in asks("get", f"{at}/changes/diff?path={path}").json()["diff"]) is shown
+    Membership.objects.update(rights=["files", "settings", "view"])
+    assert "of-settings" in client.get(f"{at}/changes/file/?path=server.cfg").content.decode()
+    assert "written-so" in client.get(f"{at}/settings/files/").content.decode()
 
 
 def test_a_text_that_does_not_fit_is_given_back_with_every_reason(client: Client, server: Server, alice: User) -> None:

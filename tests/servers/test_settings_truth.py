@@ -47,19 +47,21 @@ def test_each_place_that_has_a_say_is_shown(server: Server, blueprint: Blueprint
     Server.objects.filter(pk=server.pk).update(
         unit="running", started_with=started, settings={"max_players": 5, "map": "c5m1_waterfront"}
     )
-    rows = {row.key: row for row in truth.rows(Server.objects.get(pk=server.pk), game)}
+    rows = {row.key: row for row in truth.rows(Server.objects.get(pk=server.pk), game, sees_files=True)}
     slots = rows["max_players"]
     assert (slots.default, slots.blueprint, slots.saved, slots.next, slots.running) == ("8", "6", "5", "5", "4")
     assert {key for key, row in rows.items() if row.changes} == {"max_players", "map", "password"}
     assert rows["map"].next == "The Parish: Waterfront"
     assert (rows["password"].running, rows["password"].next) == ("•••", "none")
     Server.objects.filter(pk=server.pk).update(unit="stopped")
-    assert not any(row.changes for row in truth.rows(Server.objects.get(pk=server.pk), game))
+    assert not any(row.changes for row in truth.rows(Server.objects.get(pk=server.pk), game, sees_files=True))
 
 
 def test_a_start_from_before_a_setting_was_there_is_no_change(server: Server) -> None:
     Server.objects.filter(pk=server.pk).update(unit="running", started_with={})
-    assert not any(row.changes for row in truth.rows(Server.objects.get(pk=server.pk), games.get("practice")))
+    assert not any(
+        row.changes for row in truth.rows(Server.objects.get(pk=server.pk), games.get("practice"), sees_files=True)
+    )
 
 
 def test_config_files_are_shown_without_the_portals_secrets(client: Client, server: Server, alice: User) -> None:
