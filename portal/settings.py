@@ -208,6 +208,8 @@ ACCOUNT_FORMS = {"login": "portal.forms.LoginForm"}
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 
+DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20  # as much of a form as portal/admission.py lets in
+
 STATIC_URL = "/static/"
 # The admin's theme in the portal's accent colour (portal/static/css/tokens.css).
 UNFOLD = {

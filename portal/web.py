@@ -9,11 +9,14 @@ import time
 from functools import partial
 from typing import Any
 
+import daphne.server
 from daphne.server import Server as DaphneServer
+from django.conf import settings
 from django.db import connections
 from twisted.internet import reactor
 
 from jobs.supervision import tell_ready
+from portal.admission import Admission, Factory, Share
 from portal.outlet import Outlet
 from portal.throttle import Throttle, abort
 
@@ -22,6 +25,8 @@ BACKLOG = 4096  # a whole community comes back at once after a restart; the kern
 POOL = 8
 DOOR_SECONDS = 30  # to be let in, when thousands come at once
 MAX_MESSAGE = 4096  # bytes; clients have nothing to say
+CONNECTIONS = 16_384  # beside websockets
+daphne.server.HTTPFactory = Factory  # type: ignore[attr-defined]  # daphne makes what this name says
 
 
 def endpoints(*, host: str, port: int | None, unix: list[str], fd: int | None) -> list[str]:
@@ -52,6 +57,13 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def shared_connections(behind_proxy: bool) -> Share:
+    """Connections there may be, which leave files for everything else. All of a proxy's come from one address."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    total = min(CONNECTIONS, soft // 2)
+    return Share(each=total if behind_proxy else min(total, settings.SOCKET_LIMITS["address"] + 1000), total=total)
+
+
 def use_pool() -> None:
     """Let requests share `POOL` database connections, unless `LEFT4ME_DB_POOL` already said how many."""
     database: dict[str, Any] = connections.settings["default"]
@@ -76,6 +88,7 @@ class Server(DaphneServer):
 
     def __init__(self, application: Any, described: list[str], *, behind_proxy: bool) -> None:
         """`behind_proxy`: believe X-Forwarded-For and X-Forwarded-Proto, which the proxy must set itself."""
+        self.admission = Admission(connections=shared_connections(behind_proxy))
         super().__init__(  # type: ignore[no-untyped-call]
             application=application,
             endpoints=described,
@@ -95,7 +108,10 @@ class Server(DaphneServer):
             scope["outlet"] = protocol.outlet = Outlet(protocol)
         else:
             scope["abort"] = partial(abort, protocol)
-        return super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
+        queue = super().create_application(protocol, scope)  # type: ignore[no-untyped-call]
+        if queue and scope["type"] == "http":
+            self.connections[protocol]["application_instance"].add_done_callback(protocol.forget)
+        return queue
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Send the application's message; a streamed response is given the next turn when its client has kept up."""

@@ -1,0 +1,171 @@
+"""What strangers send to the web process: how much of it is kept, and what others notice."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from portal.admission import FORM_BYTES, PIECE_BYTES, Share
+from tests.stack import Stack, wait_for
+
+HUGE = 400 << 20
+PIECE = b"x" * (64 << 10)
+MiB = 1 << 20
+UPLOAD = "/uploads/00000000-0000-0000-0000-000000000000/"
+
+
+@pytest.fixture
+def web(stack: Stack) -> int:
+    stack.start_web()
+    return stack.port
+
+
+def kept(stack: Stack) -> tuple[int, int]:
+    """Bytes of memory and of temporary files that the web process has at its worst; memory as the kernel noted it."""
+    process = Path("/proc", str(stack.processes["web"].pid))
+    memory = next(line for line in (process / "status").read_text().splitlines() if line.startswith("VmHWM"))
+    files = 0
+    for descriptor in (process / "fd").iterdir():
+        with contextlib.suppress(OSError):
+            if "(deleted)" in str(descriptor.readlink()):
+                files += descriptor.stat().st_size
+    return int(memory.split()[1]) << 10, files
+
+
+class Sender:
+    """A client that sends a request by hand."""
+
+    def __init__(self, port: int, head: str) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.socket.sendall(f"{head}\r\nHost: localhost\r\n".encode())
+
+    def send(self, total: int, *, chunked: bool) -> Iterator[int]:
+        """Sends the body as long as the portal takes it; yields the bytes sent so far."""
+        length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {total}"
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.socket.sendall(f"{length}\r\n\r\n".encode())
+            for sent in range(0, total, len(PIECE)):
+                yield sent
+                self.socket.sendall(b"%x\r\n%s\r\n" % (len(PIECE), PIECE) if chunked else PIECE)
+            self.socket.sendall(b"0\r\n\r\n" if chunked else b"")
+
+    def status(self) -> int:
+        """Of the answer; 0 when there is none."""
+        with contextlib.suppress(OSError):
+            if line := self.socket.recv(100):
+                return int(line.split()[1])
+        return 0
+
+
+def healthy(port: int) -> bool:
+    return urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30).status == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+@pytest.mark.parametrize("path", ["/healthz", "/nothing/here", "/api/v1/servers", UPLOAD])
+def test_a_huge_body_is_refused_and_not_kept(stack: Stack, web: int, path: str, chunked: bool) -> None:
+    memory, _ = kept(stack)
+    sender = Sender(web, f"POST {path} HTTP/1.1")
+    files = 0
+    for sent in sender.send(HUGE, chunked=chunked):
+        if sent % (50 * MiB) == 0:
+            assert healthy(web)
+            files = max(files, kept(stack)[1])
+    assert sender.status() == 413
+    assert kept(stack)[0] - memory < 40 * MiB
+    assert files < FORM_BYTES + MiB
+
+
+def test_the_answer_comes_before_the_body_and_no_body_is_asked_for(web: int) -> None:
+    sender = Sender(web, f"POST /healthz HTTP/1.1\r\nContent-Length: {HUGE}\r\nExpect: 100-continue")
+    sender.socket.sendall(b"\r\n")
+    assert sender.status() == 413
+
+
+def test_a_client_that_knows_only_http_reads_the_refusal_after_it_sent_everything(web: int) -> None:
+    """It writes first and reads then; a connection that is reset would show it nothing."""
+    connection = HTTPConnection("127.0.0.1", web, timeout=60)
+    connection.request("POST", "/api/v1/servers", body=b"x" * (50 * MiB))
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Content-Type")) == (413, "application/problem+json; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    ("head", "size", "status"),
+    [
+        ("POST /healthz HTTP/1.1", FORM_BYTES, 403),  # by the page: no token of the form
+        ("POST /healthz HTTP/1.1", FORM_BYTES + 1, 413),
+        (f"PUT {UPLOAD}?offset=0 HTTP/1.1", FORM_BYTES + 1, 413),  # of nobody
+        (f"PUT {UPLOAD}?offset=0 HTTP/1.1\r\nCookie: a=b", PIECE_BYTES, 403),
+        (f"PUT {UPLOAD}?offset=0 HTTP/1.1\r\nCookie: a=b", PIECE_BYTES + 1, 413),
+        (f"POST {UPLOAD} HTTP/1.1\r\nCookie: a=b", FORM_BYTES + 1, 413),
+    ],
+)
+def test_only_a_piece_of_an_upload_may_be_large(web: int, head: str, size: int, status: int) -> None:
+    sender = Sender(web, head)
+    sender.socket.sendall(b"Content-Length: %d\r\n\r\n" % size)
+    with contextlib.suppress(OSError):
+        sender.socket.sendall(b"x" * size)
+    assert sender.status() == status
+
+
+def test_slow_bodies_and_slow_heads_keep_nobody_out(stack: Stack, web: int) -> None:
+    slow = [Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 100000\r\n") for _ in range(200)]
+    slow += [Sender(web, "GET /healthz HTTP/1.1") for _ in range(200)]
+    for sender in slow:
+        sender.socket.sendall(b"x")
+    assert healthy(web)
+    connection = HTTPConnection("127.0.0.1", web, timeout=30)
+    connection.request("POST", "/accounts/login/", body="login=x")
+    assert connection.getresponse().status == 403  # by the page: no token of the form
+    for sender in slow:
+        sender.socket.close()
+    wait_for(lambda: len(list(Path(f"/proc/{stack.processes['web'].pid}/fd").iterdir())) < 100, what="their end")
+
+
+def test_a_request_that_trickles_in_is_ended(stack: Stack, web: int) -> None:
+    """A byte now and then puts nothing off: the time of a head and of a body is limited as a whole."""
+    head = Sender(web, "GET /healthz HTTP/1.1")
+    body = Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 100000\r\n")
+    for sender in (head, body):
+        sender.socket.settimeout(1)
+
+        def ended(sender: Sender = sender) -> bool:
+            with contextlib.suppress(OSError):
+                sender.socket.send(b"x")
+            return sender.status() == 408
+
+        wait_for(ended, seconds=60, what="an end to waiting")
+    assert healthy(web)
+
+
+def test_connections_of_one_address_are_limited(stack: Stack) -> None:
+    stack.environment["LEFT4ME_SOCKETS_PER_ADDRESS"] = "-990"  # and a thousand: ten connections
+    stack.start_web()
+    open_ones = [socket.create_connection(("127.0.0.1", stack.port), timeout=10) for _ in range(30)]
+    closed = 0
+    for one in open_ones[10:]:
+        with contextlib.suppress(ConnectionResetError):
+            closed += one.recv(1) == b""
+    assert closed
+    for one in open_ones:
+        one.close()
+
+    def room() -> bool:
+        try:
+            return healthy(stack.port)
+        except OSError:
+            return False
+
+    wait_for(room, what="room again")
+
+
+def test_an_address_gets_its_share_and_leaves_the_rest() -> None:
+    share = Share(each=2, total=3)
+    assert [share.take(address) for address in ("a", "a", "a", "b", "b")] == [True, True, False, True, False]
+    share.give_back("a")
+    assert (share.take("b"), share.taken) == (True, 3)
