@@ -1,5 +1,9 @@
 """Pages about people: the invitation that lets one in and the tokens of their programs. allauth has the rest."""
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 from allauth.account.adapter import get_adapter
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +19,22 @@ from portal.models import ApiToken
 from servers import games
 
 
+def secret_address(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """For pages whose address is a secret: what they load or lead to is not told it, and so no log of that keeps it.
+
+    Not `no-referrer`, with which browsers post with the origin “null”.
+    """
+
+    @wraps(view)
+    def page(*args: Any, **kwargs: Any) -> HttpResponse:
+        response = view(*args, **kwargs)
+        response.headers["Referrer-Policy"] = "strict-origin"
+        return response
+
+    return page
+
+
+@secret_address
 @never_cache
 @sensitive_post_parameters("password1", "password2")
 @require_http_methods(["GET", "POST"])

@@ -3,7 +3,10 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from threading import Barrier
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from django.db import connection
@@ -12,6 +15,7 @@ from django.utils import timezone
 
 from portal import services
 from portal.models import Invitation, User
+from tests.stack import Stack, wait_for
 
 NEW = {"username": "dave", "password1": "dave likes long walks", "password2": "dave likes long walks"}
 LIKE_NEW = {"password1": NEW["password1"].replace("dave", "eve"), "password2": NEW["password2"].replace("dave", "eve")}
@@ -44,6 +48,21 @@ def test_the_secret_of_a_link_that_still_holds_is_not_logged(client: Client, lin
     assert client.post(link, NEW | {"password2": "mistyped"}).status_code == 422
     assert Client(enforce_csrf_checks=True).post(link, NEW).status_code == 403
     assert link.split("/")[2] not in caplog.text
+
+
+def test_the_address_is_told_to_nothing_that_the_page_leads_to(client: Client, link: str) -> None:
+    assert client.get(link).headers["Referrer-Policy"] == "strict-origin"
+    assert client.get("/accounts/login/").headers["Referrer-Policy"] == "same-origin"
+
+
+def test_an_error_of_the_page_is_logged_without_the_secret(tmp_path: Path) -> None:
+    with Stack(tmp_path, DATABASE_URL="postgresql://nobody@127.0.0.1:1/none") as stack:
+        url = stack.start_web()
+        with pytest.raises(HTTPError):
+            urlopen(f"{url}/invitations/sesame/")
+        log = wait_for((tmp_path / "web.log").read_text, what="a line in the log")
+    assert "/invitations/-/" in log
+    assert "sesame" not in log
 
 
 def test_a_used_link_says_so_and_lets_nobody_in(client: Client, link: str) -> None:
