@@ -79,6 +79,10 @@ def _refused(request: HttpRequest, error: refusals.ServerError) -> HttpResponse:
         return problem(404, str(error))
     if isinstance(error, refusals.CommandFailed):
         return problem(504, str(error))
+    if isinstance(error, refusals.TooManyCommands):
+        response = problem(429, str(error))
+        response["Retry-After"] = "1"
+        return response
     by_field = {error.field: [str(error)]} if error.field else None
     if by_field and not isinstance(error, CONFLICTS):
         return problem(422, str(error), by_field)

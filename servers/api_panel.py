@@ -74,7 +74,7 @@ class ActivityOut(Schema):
 @router.get("/servers/{name}/players", response=RollOut, summary="List who plays")
 def list_players(request: HttpRequest, name: Name) -> Any:
     """Asks the game, which takes up to five seconds."""
-    return services.call_roll(server=server_for(request, name, Right.RCON))
+    return services.call_roll(by=member(request), server=server_for(request, name, Right.RCON))
 
 
 @router.post("/servers/{name}/players/{number}/kick", response={204: None}, summary="Kick a player")

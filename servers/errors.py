@@ -75,6 +75,13 @@ class CommandRefused(ServerError):
     field = "command"
 
 
+class TooManyCommands(CommandRefused):
+    """The member waits for as many answers as members may at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"You have {most} commands under way. Wait for an answer, then send the next.")
+
+
 class CommandFailed(ServerError):
     """The command was sent and no answer came."""
 

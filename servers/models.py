@@ -17,7 +17,7 @@ from servers.host_models import HostReport
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
 from servers.limit_models import Limited, limits_constraint
 from servers.own_file_models import ServerFile
-from servers.panel_models import Pending, Sample
+from servers.panel_models import ConsoleCommand, Pending, Sample
 from servers.update_models import UpdateCheck
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AuditEvent",
     "Blueprint",
+    "ConsoleCommand",
     "FileChange",
     "FileLook",
     "FileRevert",

@@ -52,9 +52,13 @@ def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
     if not _is_running(server):
         return context
     context |= {"is_running": True, "players_topic": players_topic(server)}
+    by = member(request)
     try:
         context["levels"] = services.levels(server=server)
-        return context | {"mode": services.ask_mode(server=server), "roll": services.call_roll(server=server)}
+        return context | {
+            "mode": services.ask_mode(by=by, server=server),
+            "roll": services.call_roll(by=by, server=server),
+        }
     except REFUSALS as error:
         return context | {"problem": str(error)}
 

@@ -1,9 +1,12 @@
-"""What the live panel keeps: how a server did over the last weeks, and what is to be done with it later."""
+"""What the live panel keeps: how a server did, what is to be done with it later, and commands on their way to it."""
+
+from typing import Self
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 
@@ -53,3 +56,38 @@ class Pending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.server_id} later"
+
+
+class ConsoleCommandQuerySet(models.QuerySet["ConsoleCommand"]):
+    """Reads of commands."""
+
+    def waiting(self) -> Self:
+        """Those that somebody waits for."""
+        return self.filter(answered_at=None, expires_at__gt=Now())
+
+
+class ConsoleCommand(models.Model):
+    """Lines for a running game's remote console, on their way to its node and back: the agent there takes the row,
+    sends them and writes the answers. Whoever asked deletes it; what nobody waits for any more the agent clears."""
+
+    server = models.ForeignKey("servers.Server", on_delete=models.CASCADE, related_name="commands")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
+    lines = models.JSONField(help_text="Sent one after another, each once the one before is answered.")
+    shows = models.BooleanField(default=True, help_text="Whether lines and answers are lines of the console.")
+    expires_at = models.DateTimeField(help_text="Not sent after that, and nobody waits any more.")
+    taken_at = models.DateTimeField(null=True, help_text="Sent once at most: a command may not bear repeating.")
+    answered_at = models.DateTimeField(null=True)
+    answers = models.JSONField(default=list, help_text="One for each line, without the server's secrets.")
+    error = models.TextField(blank=True, help_text="Why there are no answers, in a sentence.")
+
+    objects = ConsoleCommandQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(answered_at=None) | Q(taken_at__isnull=False), name="command_answered_once_taken"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"a command to {self.server_id}"

@@ -48,7 +48,7 @@ def truth_part(request: HttpRequest, server: Server) -> HttpResponse:
 def ask(request: HttpRequest, server: Server) -> HttpResponse:
     """Ask the running game what it makes of its settings."""
     try:
-        found = truth.compare(server, games.get(server.game), services.ask_settings(server))
+        found = truth.compare(server, games.get(server.game), services.ask_settings(by=member(request), server=server))
     except (ServerError, games.UnknownGame) as error:
         return refused(request, str(error), to=reverse("servers:settings", args=[server.name]))
     return render(request, "servers/_asked.html", {"found": found, "server": server})

@@ -8,7 +8,7 @@ from typing import Any
 from servers import games, own_files
 from servers.models import Server, ServerFile
 from servers.runtime import get_runtime
-from servers.services.commands import hide_secrets
+from servers.services.sending import hide_secrets
 
 HIDDEN = "•••"
 BY_HAND = "set by hand"  # in place of the value, for who may not see the server's files

@@ -2,5 +2,6 @@
 
 `keeper.py` holds the node's lock and starts the loops: `watch.py` (states, consoles, servers to bring back),
 `queries.py` (what the games answer), `housekeeping.py` (heartbeat, old files),
-`sampling.py` (a row a minute for the charts), `waiting.py` (stops and restarts that wait for their moment).
+`sampling.py` (a row a minute for the charts), `waiting.py` (stops and restarts that wait for their moment),
+`commands.py` (what members type into consoles).
 """

@@ -9,6 +9,7 @@ from django.db import connection
 
 from jobs import events, reaper
 from jobs.supervision import tell_ready
+from servers.agent.commands import Commands
 from servers.agent.housekeeping import Housekeeping
 from servers.agent.loop import Loop
 from servers.agent.queries import Queries
@@ -16,6 +17,7 @@ from servers.agent.sampling import EVERY, Sampling
 from servers.agent.waiting import Waiting
 from servers.agent.watch import Watch
 from servers.models import Node
+from servers.services.sending import commands_topic
 
 log = logging.getLogger(__name__)
 LOCK = 0x6C346701  # class of the advisory lock; the node's number is its key
@@ -41,6 +43,8 @@ class Agent:
         self.queries = Loop("queries", Queries(node).step, 0.5, self._ours)
         self.housekeeping = Loop("housekeeping", Housekeeping(node, self.watch).step, 5, self._ours)
         self.waiting = Loop("waiting", Waiting(node).step, 1, self._ours)
+        self._commands = Commands(node)
+        self.commands = Loop("commands", self._commands.step, 1, self._ours, bell=self._commands)
         self.sampling = Loop("sampling", Sampling(node).step, EVERY, self._ours)
         self._scan_soon, self._start_over = watch.scan_soon, watch.start_over
 
@@ -48,7 +52,7 @@ class Agent:
         self._stopping.set()
 
     def run(self) -> None:
-        loops = [self.watch, self.queries, self.housekeeping, self.waiting, self.sampling]
+        loops = [self.watch, self.queries, self.housekeeping, self.waiting, self.commands, self.sampling]
         reaping = threading.Thread(target=reaper.run_forever, args=(self._stopping,), name="reaper", daemon=True)
         for thread in (*loops, reaping):
             thread.start()
@@ -61,6 +65,7 @@ class Agent:
                 loop.stop()
             for thread in (*loops, reaping):
                 thread.join(10)
+            self._commands.close()
 
     def _hold(self) -> None:
         """Hold the lock for as long as its session lives; a lost session is opened again."""
@@ -87,6 +92,8 @@ class Agent:
     def _listen(self, session: "psycopg.Connection[tuple[object, ...]]") -> None:
         while not self._stopping.is_set():
             for notice in session.notifies(timeout=0.5, stop_after=1):
-                if notice.payload.startswith("server:"):
+                if notice.payload == commands_topic(self.node):
+                    self._commands.ring()
+                elif notice.payload.startswith("server:"):
                     self._scan_soon()
             session.execute("SELECT 1")  # notices a lost session

@@ -17,7 +17,7 @@ from servers.provenance import comparing
 from servers.provenance.below import Source
 from servers.runtime import upper
 from servers.runtime.beneath import NotBeneath, open_beneath
-from servers.services.commands import hide_secrets
+from servers.services.sending import hide_secrets
 from servers.truth import HIDDEN
 
 Kind = FileChange.Kind

@@ -5,7 +5,7 @@ already, but where a rule goes beyond one right of a member: then the service as
 Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for settings by key.
 """
 
-from servers.services.commands import ask_settings, hide_secrets, send_command
+from servers.services.commands import ask_settings, send_command
 from servers.services.common import forget_events
 from servers.services.creation import change_settings, clone_server, create_server, update_settings
 from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
@@ -59,6 +59,7 @@ from servers.services.observing import beat, record_host_report, record_query, r
 from servers.services.own_files import delete_own_file, write_own_file
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
 from servers.services.samples import clear_samples, record_samples
+from servers.services.sending import answer_command, hide_secrets, take_commands
 from servers.services.sharing import share_server, transfer_server, unshare_server
 from servers.services.stacks import (
     add_slot,
@@ -91,6 +92,7 @@ from servers.services.waiting import (
 __all__ = [
     "add_slot",
     "add_to_stack",
+    "answer_command",
     "ask_mode",
     "ask_settings",
     "ban_player",
@@ -176,6 +178,7 @@ __all__ = [
     "start_server",
     "stop_server",
     "stop_servers_of",
+    "take_commands",
     "take_up",
     "tell_players",
     "transfer_server",

@@ -1,33 +1,30 @@
-"""Console commands: sent straight from the web process, since RCON is a network protocol and a member waits for it."""
+"""Console commands, and settings asked of the running game. The answer is waited for: a member looks at the console."""
 
-import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from django.db import close_old_connections, connection
-
-from jobs import streams
-from servers import games, rcon
-from servers.errors import CommandFailed, CommandRefused
+from servers import games
+from servers.errors import CommandRefused
 from servers.models import Server
 from servers.protocols.cvars import read_value
 from servers.services.common import record
+from servers.services.sending import ask, collect, hide_secrets
 
 if TYPE_CHECKING:
     from portal.models import User
 
 MAX_COMMAND = 400  # Source and Quake 3 cut at about 500 bytes
-TIMEOUT = 5.0  # seconds, for connection and answer
 
 
 def send_command(*, by: "User", server: Server, text: str) -> str:
     """Send one command over RCON and return the answer; both become lines of the console, for everyone who watches.
 
-    Blocks for up to `TIMEOUT` seconds: call it in a thread. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`.
+    Blocks for some seconds at most: call it in a thread. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`.
     """
     command = _checked(text)
     require_console(server)
     record(by, server, "command", command=hide_secrets(server, command))
-    return exchange(server, command)
+    return exchange(by, server, [command])[0]
 
 
 def require_console(server: Server) -> "games.Game":
@@ -40,44 +37,24 @@ def require_console(server: Server) -> "games.Game":
     return game
 
 
-def exchange(server: Server, command: str, *, on_console: bool = True) -> str:
-    """Send one line, known to be sound, and return the answer without the server's secrets. Raises `CommandFailed`."""
-    game = games.get(server.game)
-    secret = server.secrets.get(game.console.secret, "") if game.console else ""
-    ports, host = {port.name: port.number for port in server.ports.all()}, server.node.query_host
-    if on_console:
-        show_on_console(server, f"> {command}")
-    if not connection.in_atomic_block:
-        close_old_connections()  # nobody else shall wait for the pool's connection while this waits for a game
-    try:
-        answer = asyncio.run(rcon.command(game, host, ports, secret, command, timeout=TIMEOUT))
-    except rcon.RconError as error:
-        if on_console:
-            show_on_console(server, f"! {error}")
-        raise CommandFailed(str(error)) from error
-    answer = hide_secrets(server, answer)
-    if on_console:
-        show_on_console(server, answer)
-    return answer
+def exchange(by: "User | None", server: Server, lines: Sequence[str], *, on_console: bool = True) -> list[str]:
+    """Send lines, known to be sound, and return an answer for each without the server's secrets.
+
+    Raises `CommandFailed`, and `CommandRefused` where `by` waits for too many answers already.
+    """
+    return collect(ask(by=by, server=server, lines=lines, shows=on_console))
 
 
-def ask_settings(server: Server) -> dict[str, str | None]:
+def ask_settings(*, by: "User", server: Server) -> dict[str, str | None]:
     """By key, what the running game says of each setting it has a name for, None where it says nothing. Raises as
     `exchange` and `require_console` do."""
     game = require_console(server)
     protocol = game.console.protocol if game.console else ""
     named = [setting for setting in game.settings if setting.cvar]
+    found = exchange(by, server, [setting.cvar for setting in named], on_console=False)
     return {
-        setting.key: read_value(protocol, setting.cvar, exchange(server, setting.cvar, on_console=False))
-        for setting in named
+        setting.key: read_value(protocol, setting.cvar, answer) for setting, answer in zip(named, found, strict=True)
     }
-
-
-def hide_secrets(server: Server, text: str) -> str:
-    """`text` without the server's generated secrets: games print them when asked for their settings."""
-    for secret in filter(None, server.secrets.values()):
-        text = text.replace(secret, "•••")
-    return text
 
 
 def _checked(text: str) -> str:
@@ -89,9 +66,3 @@ def _checked(text: str) -> str:
     if not command.isprintable():
         raise CommandRefused("Send one line without control characters.")
     return command
-
-
-def show_on_console(server: Server, text: str) -> None:
-    """Add lines to the console, without the server's secrets."""
-    if lines := streams.clean(hide_secrets(server, text)):
-        streams.append(server.console_id, lines)

@@ -14,6 +14,7 @@ from servers.protocols.cvars import read_value
 from servers.protocols.status import Listed, Roll, read_roll
 from servers.services.commands import exchange, require_console
 from servers.services.common import record
+from servers.services.sending import ask
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -22,28 +23,29 @@ STATUS = "status"
 LONGEST_MESSAGE = 120  # characters; Source's chat holds 127 bytes
 
 
-def call_roll(*, server: Server) -> Roll:
+def call_roll(*, by: "User", server: Server) -> Roll:
     """Who plays now, asked of the game. Blocks for up to five seconds. Raises as `send_command` does."""
     game = require_console(server)
     if not game.actions.players:
         raise CommandRefused(f"{game.name} does not say who plays in a way that a player could be picked by.")
-    return read_roll(game.actions.players, exchange(server, STATUS, on_console=False))
+    return read_roll(game.actions.players, exchange(by, server, [STATUS], on_console=False)[0])
 
 
-def ask_mode(*, server: Server) -> str:
+def ask_mode(*, by: "User", server: Server) -> str:
     """What is played now, in the words of the setting that says it, since a lobby may have chosen another mode than the
     server's settings; empty where the game does not say. Blocks and raises as `call_roll` does."""
     game = require_console(server)
     setting = game.settings_by_key.get(game.actions.mode or "")
     if not setting or not game.console:
         return ""
-    value = read_value(game.console.protocol, setting.cvar, exchange(server, setting.cvar, on_console=False))
+    answer = exchange(by, server, [setting.cvar], on_console=False)[0]
+    value = read_value(game.console.protocol, setting.cvar, answer)
     return str(setting.choices.get(value, value or ""))
 
 
-def list_players(*, server: Server) -> tuple[Listed, ...]:
+def list_players(*, by: "User", server: Server) -> tuple[Listed, ...]:
     """The players of `call_roll`."""
-    return call_roll(server=server).players
+    return call_roll(by=by, server=server).players
 
 
 def kick_player(*, by: "User", server: Server, player: int, name: str) -> None:
@@ -67,9 +69,9 @@ def say(*, by: "User", server: Server, text: str) -> None:
 
 
 def announce(*, server: Server, text: str) -> None:
-    """The same by the portal itself, which is no act of anybody's. Raises as `say` does."""
-    for line in _lines("say", text, server=server):
-        exchange(server, line)
+    """The same by the portal itself, which is no act of anybody's and waits for nothing: where it fails, the console
+    says so. Raises `CommandRefused`, `UnknownGame`."""
+    ask(by=None, server=server, lines=_lines("say", text, server=server), shows=True)
 
 
 def levels(*, server: Server) -> list[str]:
@@ -86,7 +88,7 @@ def change_level(*, by: "User", server: Server, level: str) -> None:
 
 
 def _strike(action: str, *, by: "User", server: Server, player: int, name: str) -> None:
-    if not any(one.id == player and one.name == name for one in list_players(server=server)):
+    if not any(one.id == player and one.name == name for one in list_players(by=by, server=server)):
         raise PlayerGone(name)
     _act(action, player, by=by, server=server, player=player, player_name=name)
 
@@ -94,8 +96,7 @@ def _strike(action: str, *, by: "User", server: Server, player: int, name: str) 
 def _act(action: str, value: str | int, *, by: "User", server: Server, **detail: str | int) -> None:
     lines = _lines(action, value, server=server)
     record(by, server, action, **detail)
-    for line in lines:
-        exchange(server, line)
+    exchange(by, server, lines)
 
 
 def _lines(action: str, value: str | int, *, server: Server) -> list[str]:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from django.utils import timezone
 
 from servers import games
-from servers.errors import CommandFailed, CommandRefused, NotNow, ServerError
+from servers.errors import CommandRefused, NotNow, ServerError
 from servers.models import Pending, Server
-from servers.services.commands import show_on_console
 from servers.services.common import locked, record
 from servers.services.moderation import announce
 from servers.services.power import restart_server, stop_server
+from servers.services.sending import show_on_console
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -107,7 +107,7 @@ def _announce(server: Server, text: str) -> None:
     """A game that cannot be told is no reason to do otherwise; its console says so."""
     try:
         announce(server=server, text=text)
-    except (CommandRefused, CommandFailed, games.UnknownGame):
+    except (CommandRefused, games.UnknownGame):
         show_on_console(server, "[left4me] The players could not be told.")
 
 

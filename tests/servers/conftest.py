@@ -7,9 +7,9 @@ import pytest
 
 from servers.runtime import local
 from tests.servers.host import Host
-from tests.servers.living import portal, practice, scripted
+from tests.servers.living import portal, practice, scripted, sends
 
-__all__ = ["host", "portal", "practice", "scripted"]
+__all__ = ["host", "portal", "practice", "scripted", "sends"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import random
 import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,8 @@ from jobs import streams
 from jobs.models import Job
 from portal.models import User
 from servers import services
+from servers.agent.commands import Commands
+from servers.agent.loop import Loop
 from servers.models import Blueprint, Installation, Node, Server
 from servers.runtime import get_runtime
 from servers.runtime.base import UnitState
@@ -24,9 +27,13 @@ slug = "{slug}"
 name = "Scripted"
 summary = "A game that is a program of the test."
 install = {{ method = "builtin", folder = "nowhere" }}
-run = {{ argv = ["{{python}}", "-u", "game.py"], stop_signal = "SIGTERM", stop_after = 2, kill_after = 1 }}
 ports = [{{ name = "game", protocol = "udp", from = {port}, to = {port} }}]
 {more}
+[run]
+argv = ["{{python}}", "-u", "game.py", "{{port.game}}"]
+stop_signal = "SIGTERM"
+stop_after = 2
+kill_after = 1
 """
 PORTS = 30
 QUERY = 'query = { protocol = "source" }'
@@ -95,6 +102,19 @@ def practice(portal: Stack, alice: User, node: Node, blueprint: Blueprint) -> Se
     files = Path(django_settings.BASE_DIR, "servers/games/practice")
     shutil.copytree(files, services.folder(installation) / "practice")
     return services.create_server(by=alice, name="alices-practice", blueprint=blueprint)
+
+
+@pytest.fixture
+def sends(transactional_db: None, node: Node) -> Iterator[None]:
+    """What the agent of the node does for commands, in this process."""
+    commands, may_run = Commands(node), threading.Event()
+    loop = Loop("commands", commands.step, 0.01, may_run)
+    may_run.set()
+    loop.start()
+    yield
+    loop.stop()
+    loop.join()
+    commands.close()
 
 
 def settled(job: Job, seconds: float = 30) -> str:

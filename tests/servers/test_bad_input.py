@@ -79,7 +79,7 @@ def test_a_command_to_a_stopped_server_says_to_start_it(alice, server):
         services.send_command(by=alice, server=server, text="status")
 
 
-def test_a_command_without_an_answer_is_shown_to_everybody_who_watches(alice, server):
+def test_a_command_without_an_answer_is_shown_to_everybody_who_watches(sends, alice, server):
     Server.objects.update(unit="running", secrets={"rcon": "x" * 24})
     server.refresh_from_db()
     server.ports.update(number=20001)

@@ -125,14 +125,16 @@ def test_a_changed_blueprint_reaches_the_game_when_it_is_restarted(portal, pract
     assert settled(services.start_server(by=alice, server=practice)) == "succeeded"
     ready(practice)
     assert practice.started_with["max_players"] == 11
-    answers = services.ask_settings(practice)
+    answers = services.ask_settings(by=alice, server=practice)
     assert answers["max_players"] == "11"
     assert not any(one.strays for one in truth.compare(practice, games.get("practice"), answers))
     change(blueprint, max_players=12)
     services.send_command(by=alice, server=practice, text="sv_visiblemaxplayers 7")
     practice = Server.objects.select_related("blueprint").get(pk=practice.pk)
     [strays] = [
-        one for one in truth.compare(practice, games.get("practice"), services.ask_settings(practice)) if one.strays
+        one
+        for one in truth.compare(practice, games.get("practice"), services.ask_settings(by=alice, server=practice))
+        if one.strays
     ]
     assert (strays.value, strays.expected) == ("7", "11")
     assert [row.key for row in truth.rows(practice, games.get("practice"), sees_files=True) if row.changes] == [

@@ -189,7 +189,7 @@ def test_a_start_writes_them_and_lines_by_hand_win(portal, practice: Server, ali
     tree = Path(f"/proc/{state.pid}/root{get_runtime().tree(practice.name)}")
     assert (tree / "motd.txt").read_text() == "Hällo\n"
     assert (tree / "server.cfg").read_text().endswith('"\nsv_tags by,hand\n')
-    answers = services.ask_settings(practice)
+    answers = services.ask_settings(by=alice, server=practice)
     assert answers["tags"] == "by,hand"
     game = games.get("practice")
     practice = Server.objects.select_related("blueprint").get(pk=practice.pk)

@@ -30,7 +30,7 @@ def game():
 
 
 @pytest.fixture
-def live(server: Server, game: RunningGame) -> Server:
+def live(sends: None, server: Server, game: RunningGame) -> Server:
     """Alice's server, as if the running game were its."""
     Server.objects.filter(pk=server.pk).update(unit="running", secrets={"rcon": SECRET})
     server.ports.update(number=game.ports["game"])
@@ -38,18 +38,20 @@ def live(server: Server, game: RunningGame) -> Server:
 
 
 @pytest.fixture
-def somebody(live: Server):
+def somebody(live: Server, alice: User):
     """A player of it."""
-    return wait_for(lambda: next(iter(services.list_players(server=live)), None), seconds=30, what="somebody playing")
+    return wait_for(
+        lambda: next(iter(services.list_players(by=alice, server=live)), None), seconds=30, what="somebody playing"
+    )
 
 
 def console(server: Server) -> list[str]:
     return [text for _, _, text in streams.read(server.console_id, after=0, limit=1000)]
 
 
-def test_the_list_agrees_with_an_independent_client(live: Server, somebody, game: RunningGame) -> None:
+def test_the_list_agrees_with_an_independent_client(live: Server, alice: User, somebody, game: RunningGame) -> None:
     def agree() -> bool:
-        ours = {player.name for player in services.list_players(server=live)}
+        ours = {player.name for player in services.list_players(by=alice, server=live)}
         theirs = gamedig("protocol-valve", game.host, game.ports["game"])
         return ours == {player["name"] for player in theirs["players"]}
 
@@ -58,7 +60,7 @@ def test_the_list_agrees_with_an_independent_client(live: Server, somebody, game
 
 def test_a_player_is_kicked_by_number_and_the_kick_is_audited(live: Server, alice: User, somebody) -> None:
     services.kick_player(by=alice, server=live, player=somebody.id, name=somebody.name)
-    assert somebody.id not in {player.id for player in services.list_players(server=live)}
+    assert somebody.id not in {player.id for player in services.list_players(by=alice, server=live)}
     event = AuditEvent.objects.get(action="kick")
     assert (event.actor, event.detail["player"], event.detail["player_name"]) == (alice, somebody.id, somebody.name)
     assert f"> kickid {somebody.id}" in console(live)
@@ -67,7 +69,7 @@ def test_a_player_is_kicked_by_number_and_the_kick_is_audited(live: Server, alic
 def test_a_banned_player_is_written_to_the_list_and_stays_away(live: Server, alice: User, somebody) -> None:
     services.ban_player(by=alice, server=live, player=somebody.id, name=somebody.name)
     assert services.send_command(by=alice, server=live, text="listid").splitlines()[1:] == [somebody.name]
-    assert somebody.name not in {player.name for player in services.list_players(server=live)}
+    assert somebody.name not in {player.name for player in services.list_players(by=alice, server=live)}
     assert "> writeid" in console(live)
 
 
