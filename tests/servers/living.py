@@ -83,25 +83,35 @@ def scripted(portal: Stack, alice: User, node: Node) -> Callable[[str], Server]:
     """`scripted("print(1)")` makes a server of Alice's whose game is that Python program, installed already."""
 
     def make(program: str, *, more: str = "") -> Server:
-        slug = f"scripted-{Server.objects.count()}"
-        text = SCRIPTED.format(slug=slug, port=game_port(), more=more)
-        Path(portal.environment["LEFT4ME_GAMES_DIR"], f"{slug}.toml").write_text(text)
-        version = Installation.objects.create(node=node, game=slug, version="1", state="ready", is_current=True)
-        services.folder(version).mkdir(parents=True)
-        (services.folder(version) / "game.py").write_text(program)
-        blueprint = Blueprint.objects.create(slug=slug, name=slug, game=slug)
-        return services.create_server(by=alice, name=slug, blueprint=blueprint)
+        return make_scripted(Path(portal.environment["LEFT4ME_GAMES_DIR"]), program, by=alice, node=node, more=more)
 
     return make
+
+
+def make_scripted(games_dir: Path, program: str, *, by: User, node: Node, more: str = "") -> Server:
+    """A server of `by` whose game, defined in `games_dir`, is that Python program; processes started later know it."""
+    slug = f"scripted-{Server.objects.count()}"
+    text = SCRIPTED.format(slug=slug, port=game_port(), more=more)
+    Path(games_dir, f"{slug}.toml").write_text(text)
+    version = Installation.objects.create(node=node, game=slug, version="1", state="ready", is_current=True)
+    services.folder(version).mkdir(parents=True)
+    (services.folder(version) / "game.py").write_text(program)
+    blueprint = Blueprint.objects.create(slug=slug, name=slug, game=slug)
+    return services.create_server(by=by, name=slug, blueprint=blueprint)
 
 
 @pytest.fixture
 def practice(portal: Stack, alice: User, node: Node, blueprint: Blueprint) -> Server:
     """Alice's practice server, its game installed: a test of something else need not wait for that."""
+    install_practice(node)
+    return services.create_server(by=alice, name="alices-practice", blueprint=blueprint)
+
+
+def install_practice(node: Node) -> None:
+    """Without a job."""
     installation = Installation.objects.create(node=node, game="practice", version="1", state="ready", is_current=True)
     files = Path(django_settings.BASE_DIR, "servers/games/practice")
     shutil.copytree(files, services.folder(installation) / "practice")
-    return services.create_server(by=alice, name="alices-practice", blueprint=blueprint)
 
 
 @pytest.fixture

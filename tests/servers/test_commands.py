@@ -19,31 +19,9 @@ from servers import services
 from servers.errors import CommandFailed, TooManyCommands
 from servers.models import ConsoleCommand, Membership, Node, Right, Server
 from servers.services import sending
+from tests.servers.hostile_games import CONSOLE, FLOODS_ITS_ANSWERS
 from tests.servers.living import lines_of, settled
 from tests.stack import Stack, wait_for
-
-CONSOLE = 'secrets = ["rcon"]\nconsole = { protocol = "source-rcon", secret = "rcon" }'
-# Accepts any password and answers the first command with packets that have no text and no end.
-FLOOD = """
-import socket, struct, sys, threading
-def packet(number, kind, body=b""):
-    return struct.pack("<lll", 10 + len(body), number, kind) + body + b"\\0\\0"
-def talk(game):
-    game.recv(4096)
-    game.sendall(packet(1, 2))
-    text = game.recv(4096)
-    if b"status" in text:
-        return game.sendall(packet(2, 0, b"all is well") + packet(3, 0))
-    try:
-        while True:
-            game.sendall(packet(2, 0) * 5000)
-    except OSError:
-        pass
-listener = socket.create_server(("", int(sys.argv[1])))
-print("listening", flush=True)
-while True:
-    threading.Thread(target=talk, args=[listener.accept()[0]], daemon=True).start()
-"""
 
 
 @pytest.fixture
@@ -175,10 +153,10 @@ def _end_listeners(db: Any) -> int:
 
 
 def test_a_flood_of_empty_packets_holds_up_neither_pages_nor_games(portal: Stack, scripted, alice, bob) -> None:
-    flooding, calm = scripted(FLOOD, more=CONSOLE), scripted(FLOOD, more=CONSOLE)
-    portal.environment["LEFT4ME_DB_POOL"] = "2"
+    flooding, calm = scripted(FLOODS_ITS_ANSWERS, more=CONSOLE), scripted(FLOODS_ITS_ANSWERS, more=CONSOLE)
     portal.start("cluster")
     portal.start("agent")
+    portal.environment["LEFT4ME_DB_POOL"] = "2"
     url = portal.start_web()
     for server in (flooding, calm):
         assert settled(services.start_server(by=alice, server=server)) == "succeeded"

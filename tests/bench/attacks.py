@@ -1,0 +1,224 @@
+"""What one member can do to the others: each attack is a context, in which it goes on."""
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tests.bench.scale import scaled
+
+if TYPE_CHECKING:
+    from portal.models import User
+    from servers.models import Server
+
+BODY = scaled(400, 8) << 20
+# Sends a body in a process of its own, so that Bob's client has this one's time.
+SEND = """
+import socket, sys
+host, port, path, size = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+while True:
+    try:
+        with socket.create_connection((host, port), timeout=30) as peer:
+            peer.sendall(f"POST {path} HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: {size}\\r\\n\\r\\n".encode())
+            for _ in range(size >> 20):
+                peer.sendall(bytes(1 << 20))
+            peer.recv(4096)
+    except OSError:
+        pass
+"""
+
+
+@dataclass
+class World:
+    """The portal, and its two members."""
+
+    url: str
+    folder: Path
+    alice: "User"
+    bob: "User"
+    bobs: "Server"  # runs
+    idle: "Server"  # Bob's too, to be started
+    hostile: "dict[str, Server]"  # Alice's, by program
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 80)
+
+
+def post(world: World, token: str, path: str, body: dict[str, Any]) -> int:
+    peer = http.client.HTTPConnection(*world.address, timeout=60)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json", "Host": "localhost"}
+    peer.request("POST", f"/api/v1{path}", json.dumps(body), headers)
+    answer = peer.getresponse()
+    answer.read()
+    peer.close()
+    return answer.status
+
+
+@contextmanager
+def _nothing(world: World) -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _game_runs(world: World, name: str) -> Iterator[None]:
+    """One of her games runs."""
+    from servers import services
+    from tests.servers.living import sees, settled
+
+    server = world.hostile[name]
+    assert settled(services.start_server(by=world.alice, server=server), seconds=60) == "succeeded"
+    sees(server, "running", seconds=60)
+    try:
+        yield
+    finally:
+        settled(services.stop_server(by=world.alice, server=server), seconds=120)
+
+
+def _prints_escapes(world: World) -> Any:
+    return _game_runs(world, "escapes")
+
+
+def _prints_lines(world: World) -> Any:
+    return _game_runs(world, "lines")
+
+
+@contextmanager
+def _commands(world: World) -> Iterator[None]:
+    """Thirty commands at a time to a game that floods its answers."""
+    from portal.tokens import create_token
+
+    token = create_token(user=world.alice, name=f"bench {time.monotonic_ns()}")[1]
+    path = f"/servers/{world.hostile['answers'].name}/command"
+    with _game_runs(world, "answers"), _threads(30, lambda: post(world, token, path, {"command": "flood"})):
+        yield
+
+
+@contextmanager
+def _layers(world: World) -> Iterator[None]:
+    """Add-ons whose mission never ends, always four of them to be built."""
+    from servers import services
+    from tests.servers.addons import vpk
+    from tests.servers.hostile_games import MISSION
+
+    package = vpk({"missions/a.txt": MISSION, "maps/a.bsp": b"VBSP"})
+    made = 0
+
+    def build() -> None:
+        nonlocal made
+        made += 1
+        key = _uploaded(world, package)
+        with suppress(Exception):  # refused, which is as good
+            layer = services.create_layer(
+                by=world.alice, name=f"hostile {made}", game="practice", kind="archive", visibility="private",
+                source={}, upload=key,
+            )  # fmt: skip
+            _wait_for_jobs_of(layer.topic)
+
+    with _threads(4, build):
+        yield
+
+
+def _uploaded(world: World, package: bytes) -> str:
+    from hashlib import sha256
+
+    from servers import services
+
+    upload = services.begin_upload(by=world.alice, filename="hostile.vpk", size=len(package))
+    services.continue_upload(upload=upload, offset=0, piece=package)
+    services.finish_upload(upload=upload, sha256=sha256(package).hexdigest())
+    return str(upload.pk)
+
+
+@contextmanager
+def _jobs(world: World) -> Iterator[None]:
+    """A hundred jobs of hers are always waiting."""
+    from jobs.models import Job
+    from servers import services
+    from servers.errors import ServerError
+
+    files = {f"cfg/file_{number}.cfg": "sv_cheats 0\n" for number in range(20)}
+    given = {"by": world.alice, "game": "practice", "kind": "files", "visibility": "private"}
+    layers = []
+    with suppress(ServerError):  # beyond what a member may have
+        for number in range(100):
+            layers += [services.create_layer(**given, name=f"many {number}", source={"files": files})]
+
+    def build() -> None:
+        if Job.objects.active().filter(requested_by=world.alice).count() < 100:
+            for layer in layers:
+                with suppress(ServerError):
+                    services.build_layer(by=world.alice, layer=layer)
+        time.sleep(0.1)
+
+    with _threads(1, build):
+        yield
+    Job.objects.active().filter(requested_by=world.alice, state="queued").delete()
+
+
+def _wait_for_jobs_of(topic: str) -> None:
+    from jobs.models import Job
+
+    limit = time.monotonic() + 60
+    while Job.objects.active().about(topic).exists() and time.monotonic() < limit:
+        time.sleep(0.1)
+
+
+@contextmanager
+def _bodies(world: World) -> Iterator[None]:
+    """Somebody who is not signed in sends large bodies, four at a time."""
+    host, port = world.address
+    paths = ("/healthz", "/nowhere", "/api/v1/servers", "/accounts/login/")
+    senders = [subprocess.Popen([sys.executable, "-c", SEND, host, str(port), path, str(BODY)]) for path in paths]
+    try:
+        yield
+    finally:
+        for sender in senders:
+            sender.kill()
+            sender.wait()
+
+
+@contextmanager
+def _threads(count: int, act: Callable[[], object]) -> Iterator[None]:
+    """That many threads that repeat `act` meanwhile; what is refused or lost is tried again."""
+    from django.db import connection
+
+    over = threading.Event()
+
+    def repeat() -> None:
+        while not over.is_set():
+            try:
+                act()
+            except Exception:
+                over.wait(0.1)
+        connection.close()
+
+    threads = [threading.Thread(target=repeat, daemon=True) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(90)
+
+
+ATTACKS = {
+    "nobody_attacks": _nothing,
+    "flooding_answers": _commands,
+    "endless_escapes": _prints_escapes,
+    "endless_lines": _prints_lines,
+    "hostile_layers": _layers,
+    "hundred_jobs": _jobs,
+    "large_bodies": _bodies,
+}
