@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from servers.models import Server
 
 BODY = scaled(400, 8) << 20
-# Sends a body in a process of its own, so that Bob's client has this one's time.
+# Sends bodies.
 SEND = """
 import socket, sys
 host, port, path, size = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -33,6 +33,24 @@ while True:
             peer.recv(4096)
     except OSError:
         pass
+"""
+
+
+# Asks for a page over and over on several connections.
+RELOAD = """
+import http.client, sys, threading
+host, port, path, cookie, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
+def reload():
+    while True:
+        try:
+            peer = http.client.HTTPConnection(host, port, timeout=30)
+            while True:
+                peer.request("GET", path, headers={"Cookie": cookie, "Host": "localhost"})
+                peer.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+for _ in range(count):
+    threading.Thread(target=reload).start()
 """
 
 
@@ -176,15 +194,34 @@ def _wait_for_jobs_of(topic: str) -> None:
 @contextmanager
 def _bodies(world: World) -> Iterator[None]:
     """Somebody who is not signed in sends large bodies, four at a time."""
+    with ExitStack() as programs:
+        for path in ("/healthz", "/nowhere", "/api/v1/servers", "/accounts/login/"):
+            programs.enter_context(_program(world, SEND, path, str(BODY)))
+        yield
+
+
+@contextmanager
+def _reloads(world: World) -> Iterator[None]:
+    """She reloads a page on 32 connections."""
+    from django.conf import settings
+
+    from tests.jobs.sockets import cookie
+
+    session = f"{settings.SESSION_COOKIE_NAME}={cookie(world.alice)}"
+    with _program(world, RELOAD, f"/servers/{world.hostile['lines'].name}/", session, "32"):
+        yield
+
+
+@contextmanager
+def _program(world: World, text: str, *arguments: str) -> Iterator[None]:
+    """Runs in a process of its own, so that Bob's client has this one's time."""
     host, port = world.address
-    paths = ("/healthz", "/nowhere", "/api/v1/servers", "/accounts/login/")
-    senders = [subprocess.Popen([sys.executable, "-c", SEND, host, str(port), path, str(BODY)]) for path in paths]
+    process = subprocess.Popen([sys.executable, "-c", text, host, str(port), *arguments])
     try:
         yield
     finally:
-        for sender in senders:
-            sender.kill()
-            sender.wait()
+        process.kill()
+        process.wait()
 
 
 @contextmanager
@@ -221,4 +258,5 @@ ATTACKS = {
     "hostile_layers": _layers,
     "hundred_jobs": _jobs,
     "large_bodies": _bodies,
+    "reloading": _reloads,
 }
