@@ -79,7 +79,7 @@ class UserAdmin(ModeratorAdmin):
         "date_joined",
     )
     readonly_fields = ("username", "steam_id", "suspended_at", "suspended_reason", "last_login", "date_joined")
-    actions = ("suspend", "reinstate", "reset_password")
+    actions = ("suspend", "reinstate", "reset_password", "revoke_tokens")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         present = Count("servers", filter=Q(servers__deleted_at=None))
@@ -121,13 +121,22 @@ class UserAdmin(ModeratorAdmin):
         return f"{user} is reinstated."
 
     @Confirmed(
-        "Reset password", "The portal makes up a new one for you to pass on, and signs them out everywhere.",
+        "Reset password",
+        "The portal makes up a new one for you to pass on, signs them out everywhere and revokes their API tokens.",
         (services.RoleError,), most=1,
     )  # fmt: skip
     def reset_password(self, request: HttpRequest, user: User) -> HttpResponse:
         secret = services.reset_password(by=member(request), user=user)
-        explain = f"The new password of {user}. Tell them to change it after they have signed in."
+        explain = (
+            f"The new password of {user}. Tell them to change it after they have signed in. "
+            "Their API tokens are revoked; programs that used them need new ones."
+        )
         return self.page(request, "admin/shown_once.html", title="New password", explain=explain, secret=secret)
+
+    @Confirmed("Revoke API tokens", "Programs that act as them are refused at once.", (services.RoleError,))
+    def revoke_tokens(self, request: HttpRequest, user: User) -> str:
+        count = services.revoke_tokens(by=member(request), user=user)
+        return f"{user} had {count} API token{'' if count == 1 else 's'}, revoked now."
 
 
 class InvitationForm(forms.Form):

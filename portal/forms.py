@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from allauth.account.forms import ChangePasswordForm as AllauthChangePasswordForm
 from allauth.account.forms import LoginForm as AllauthLoginForm
 from django import forms
 from django.contrib.auth.forms import UserCreationForm
+from django.db import transaction
 
+from portal import tokens
 from portal.models import ApiToken, User
 from servers import steam_ids
 
@@ -20,6 +23,27 @@ class LoginForm(AllauthLoginForm):
             why = f": {user.suspended_reason.rstrip('.')}" if user.suspended_reason else ""
             raise forms.ValidationError(f"Your account is suspended{why}. Ask a moderator about it.")
         return cleaned
+
+
+class ChangePasswordForm(AllauthChangePasswordForm):
+    """A new password, and an end to what the old one may have let in: sessions in any case, tokens when ticked."""
+
+    user: User
+    revoke_tokens = forms.BooleanField(
+        label="Revoke my API tokens too", required=False, initial=True,
+        help_text="Programs that use them will need new ones. Leave it ticked if somebody knew your password.",
+    )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not tokens.live(self.user).exists():
+            del self.fields["revoke_tokens"]
+
+    def save(self) -> None:
+        with transaction.atomic():
+            super().save()
+            if self.cleaned_data.get("revoke_tokens"):
+                tokens.revoke_tokens(user=self.user)
 
 
 class InvitationForm(UserCreationForm):  # type: ignore[type-arg]

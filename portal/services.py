@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from jobs import events
 from jobs.models import Job
+from portal import tokens
 from portal.models import Invitation, User
 from portal.tokens import digest_of
 from servers.models import AuditEvent
@@ -124,7 +125,8 @@ def change_role(*, by: User, user: User, is_staff: bool, is_superuser: bool) -> 
 
 
 def reset_password(*, by: User, user: User) -> str:
-    """Give `user` a made-up password and end their sessions; returns it, for `by` to pass on. Raises `RoleError`.
+    """Give `user` a made-up password, end their sessions and revoke their tokens; returns it, for `by` to pass on.
+    Raises `RoleError`.
 
     Members need no e-mail address, so this is the way back for who forgot theirs.
     """
@@ -133,9 +135,18 @@ def reset_password(*, by: User, user: User) -> str:
         _refuse_over_staff(by, user, _lock_administrators(), RoleError, f"reset the password of {user}")
         user.set_password(password)
         user.save(update_fields=["password"])
-        AuditEvent.objects.create(actor=by, action="password", detail={"user": user.username})
-        events.publish(f"access:user:{user.pk}")
+        count = tokens.revoke_tokens(user=user)  # tells the sockets
+        AuditEvent.objects.create(actor=by, action="password", detail={"user": user.username, "tokens": count})
     return password
+
+
+def revoke_tokens(*, by: User, user: User) -> int:
+    """Revoke all of `user`'s tokens, which may be in somebody else's hands; returns how many. Raises `RoleError`."""
+    with transaction.atomic():
+        _refuse_over_staff(by, user, _lock_administrators(), RoleError, f"revoke the tokens of {user}")
+        count = tokens.revoke_tokens(user=user)
+        AuditEvent.objects.create(actor=by, action="revoke tokens", detail={"user": user.username, "tokens": count})
+    return count
 
 
 def set_steam_id(*, user: User, steam_id: int | None) -> None:

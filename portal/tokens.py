@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from jobs import events
@@ -57,14 +57,21 @@ def _note_use(*used: ApiToken) -> None:
         ApiToken.objects.filter(stale, pk__in=old).update(last_used_at=now)
 
 
+def live(user: User) -> QuerySet[ApiToken]:
+    """The user's tokens that are not revoked."""
+    return ApiToken.objects.filter(user=user, revoked_at=None)
+
+
 def create_token(*, user: User, name: str) -> tuple[ApiToken, str]:
     """Make a token; returns it and its secret, which is kept nowhere. Raises `TokenError`."""
     secret = PREFIX + secrets.token_urlsafe(32)
     try:
         with transaction.atomic():
-            # Two requests at once must not pass the limit together.
-            User.objects.select_for_update(no_key=True).get(pk=user.pk)
-            if ApiToken.objects.filter(user=user, revoked_at=None).count() >= MOST_PER_USER:
+            # Two requests at once must not pass the limit together, nor one that a new password has overtaken.
+            fresh = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+            if fresh.get_session_auth_hash() != user.get_session_auth_hash():
+                raise TokenError("You were signed out meanwhile. Sign in again first.")
+            if live(user).count() >= MOST_PER_USER:
                 raise TokenError(f"You have {MOST_PER_USER} tokens, which is the most. Revoke one you no longer use.")
             made = ApiToken.objects.create(
                 user=user, name=name, digest=digest_of(secret), hint=secret[: len(PREFIX) + 4]
@@ -79,3 +86,10 @@ def revoke_token(*, token: ApiToken) -> bool:
     with transaction.atomic():
         events.publish(f"access:user:{token.user_id}")
         return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))
+
+
+def revoke_tokens(*, user: User) -> int:
+    """Refuse all of the user's tokens from now on, also to sockets that are open by them; returns how many."""
+    with transaction.atomic():
+        events.publish(f"access:user:{user.pk}")
+        return live(user).update(revoked_at=timezone.now())

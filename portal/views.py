@@ -88,7 +88,7 @@ def api_tokens(request: HttpRequest) -> HttpResponse:
             form = TokenForm()
         except tokens.TokenError as error:
             form.add_error("name", str(error))
-    live = ApiToken.objects.filter(user=user, revoked_at=None)
+    live = tokens.live(user)
     return render(
         request,
         "portal/tokens.html",

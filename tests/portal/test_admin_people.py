@@ -87,6 +87,7 @@ def test_a_forgotten_password_is_replaced_by_one_shown_once(helper: Client, alic
     shown = choose(helper, "reset_password", alice, confirmed="1")
     found = re.search(r'readonly value="([^"]+)"', shown)
     assert found
+    assert "Their API tokens are revoked" in shown
     alice.refresh_from_db()
     assert alice.check_password(found[1])
     assert elsewhere.get("/accounts/tokens/").status_code == 302

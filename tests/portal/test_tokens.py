@@ -1,5 +1,6 @@
 """API tokens: shown once, stored hashed, bounded, and refused the moment they or their owner should be."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -8,8 +9,10 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from portal import tokens
+from portal import services, tokens
 from portal.models import ApiToken, User
+from servers.models import AuditEvent
+from tests.conftest import PASSWORD
 
 
 def test_a_token_stands_for_its_user(alice: User) -> None:
@@ -143,3 +146,50 @@ def test_the_page_costs_the_same_for_many_tokens(client: Client, alice: User, dj
         tokens.create_token(user=alice, name=f"token {number}")
     with django_assert_max_num_queries(4):
         client.get(PAGE)
+
+
+def change_password(client: Client, **more: str) -> None:
+    new = "a much better phrase"
+    form = {"oldpassword": PASSWORD, "password1": new, "password2": new}
+    assert client.post("/accounts/password/", form | more).status_code == 302
+
+
+def test_a_new_password_revokes_tokens_unless_that_is_unticked(client: Client, alice: User, bob: User) -> None:
+    secrets = {user: tokens.create_token(user=user, name="laptop")[1] for user in (alice, bob)}
+    client.force_login(alice)
+    page = client.get("/accounts/password/").content.decode()
+    assert re.search(r'<input type="checkbox" name="revoke_tokens"[^>]* checked', page)
+    change_password(client, revoke_tokens="on")
+    client.force_login(bob)
+    change_password(client)
+    assert [tokens.authenticate(secret) for secret in secrets.values()] == [None, bob]
+
+
+def test_who_has_no_tokens_is_not_asked_about_them(client: Client, alice: User) -> None:
+    client.force_login(alice)
+    assert "revoke_tokens" not in client.get("/accounts/password/").content.decode()
+    change_password(client)
+
+
+def test_a_moderators_reset_revokes_tokens(alice: User, mod: User) -> None:
+    _, secret = tokens.create_token(user=alice, name="laptop")
+    services.reset_password(by=mod, user=alice)
+    assert tokens.authenticate(secret) is None
+    assert AuditEvent.objects.get().detail == {"user": "alice", "tokens": 1}
+
+
+def test_a_request_that_a_new_password_overtakes_makes_no_token(alice: User, mod: User) -> None:
+    services.reset_password(by=mod, user=User.objects.get(pk=alice.pk))
+    with pytest.raises(tokens.TokenError, match="Sign in again"):
+        tokens.create_token(user=alice, name="laptop")
+
+
+def test_a_moderator_revokes_the_tokens_of_members_alone(client: Client, alice: User, bob: User, mod: User) -> None:
+    helper = User.objects.create_user("helper", is_staff=True)
+    secrets = {user: tokens.create_token(user=user, name="laptop")[1] for user in (alice, bob, mod)}
+    client.force_login(helper)
+    sent = {"action": "revoke_tokens", "_selected_action": [alice.pk, mod.pk], "confirmed": "1"}
+    page = client.post("/admin/portal/user/", sent, follow=True).content.decode()
+    assert "alice had 1 API token, revoked now." in page
+    assert "Only an administrator may revoke the tokens of mod" in page
+    assert [tokens.authenticate(secret) for secret in secrets.values()] == [None, bob, mod]
