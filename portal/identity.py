@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
-from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
+from channels.security.websocket import WebsocketDenier
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.models import Session
+from django.http.request import split_domain_port, validate_host
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -23,12 +24,12 @@ Application = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 class Credentials:
     """ASGI middleware: puts `scope["credential"]`, empty when there is none.
 
-    A bearer token needs no Origin, since no page can make a browser send one; a cookie does.
+    A bearer token needs no Origin, since no page can make a browser send one; a cookie does: that of this very portal.
+    Members' games may serve pages at another port of the same host, where browsers send the same cookies.
     """
 
     def __init__(self, inner: Application) -> None:
         self.inner = inner
-        self.from_pages: Application = AllowedHostsOriginValidator(inner)
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -38,16 +39,24 @@ class Credentials:
             return await self.inner(scope, receive, send)
         key = _session_key(headers.get(b"cookie", b"").decode("latin1"))
         scope["credential"] = f"session:{key}" if key else ""
-        is_foreign = "*" in settings.ALLOWED_HOSTS and not _same_host(headers)
-        application: Application = WebsocketDenier() if is_foreign else self.from_pages
+        application: Application = self.inner if _from_our_page(scope, headers) else WebsocketDenier()
         return await application(scope, receive, send)
 
 
-def _same_host(headers: dict[bytes, bytes]) -> bool:
-    """Whether a page of the very host and port opens the socket that it goes to. Where every name is allowed, the names
-    themselves say nothing."""
+def _from_our_page(scope: dict[str, Any], headers: dict[bytes, bytes]) -> bool:
+    """As Django judges a form: the page's scheme, name and port are those asked for, or one of `LEFT4ME_ORIGINS`."""
+    name, _ = split_domain_port(headers.get(b"host", b"").decode("latin1"))
+    if not name or not validate_host(name, settings.ALLOWED_HOSTS):
+        return False
+    proxied = settings.HTTPS and headers.get(b"x-forwarded-proto") == b"https"
+    secure = proxied or scope.get("scheme") == "wss"
+    is_trusted = headers.get(b"origin", b"").decode("latin1") in settings.CSRF_TRUSTED_ORIGINS
+    return is_trusted or _same_host(headers, b"https" if secure else b"http")
+
+
+def _same_host(headers: dict[bytes, bytes], scheme: bytes = b"http") -> bool:
     origin, host = (headers.get(name, b"").lower() for name in (b"origin", b"host"))
-    return bool(host) and origin.partition(b"://")[2] == host
+    return bool(host) and origin == scheme + b"://" + host
 
 
 def _session_key(header: str) -> str:

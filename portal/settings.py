@@ -226,6 +226,8 @@ UNFOLD = {
 }  # fmt: skip
 
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+if HTTPS:  # a cookie of such a name cannot come from plain HTTP or from another name: no game's page can plant one
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SECURE_HSTS_SECONDS = 30 * 86400 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"

@@ -106,6 +106,7 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if scope["type"] == "websocket":
             scope["outlet"] = protocol.outlet = Outlet(protocol)
+            scope["scheme"] = "wss" if getattr(protocol, "client_scheme", None) == "https" else "ws"  # the proxy's word
         else:
             scope["abort"] = partial(abort, protocol)
         queue = super().create_application(protocol, scope)  # type: ignore[no-untyped-call]

@@ -29,6 +29,8 @@ def examine() -> Iterator[Check]:
         yield _agent()
         yield _queue()
         yield _ports()
+        if settings.RUNTIME == "systemd":
+            yield players_address()
 
 
 def _database() -> Check:
@@ -71,6 +73,18 @@ def _ports() -> Check:
         f"Port {port.number} of {port.server.name} is used by another program." for port in stopped if _taken(port)
     ]
     return verdict("ports", taken, f"{given.count()} are given to servers; none is taken by something else.")
+
+
+def players_address() -> Check:
+    """Browsers send the portal's cookies to every port of its name, also to what a game serves there."""
+    node = Node.objects.filter(slug=settings.NODE).first()
+    address = node.address.lower() if node else ""
+    wrong = [
+        f"Players connect to {address}, which is the portal's own name: games could serve pages there. Give players a"
+        " name of their own (docs/operations.md, “A name for players”)."
+    ]
+    same = address in {host.lower() for host in settings.ALLOWED_HOSTS}
+    return verdict("players' address", wrong if same else [], f"{address} is not the portal's.", state=State.WARN)
 
 
 def _taken(port: ServerPort) -> bool:

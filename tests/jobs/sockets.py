@@ -14,7 +14,6 @@ from websockets.sync.client import ClientConnection, connect
 from portal.models import User
 from portal.tokens import create_token
 
-ORIGIN = "http://localhost"
 METRICS = {"LEFT4ME_METRICS_TOKEN": "tests"}
 
 
@@ -26,17 +25,18 @@ def cookie(user: User) -> str:
 
 
 class Socket:
-    """One open socket. Give `user` (signs in), `session` (a cookie's value), `token`, or nothing."""
+    """One open socket of a page of `url`. Give `user` (signs in), `session` (a cookie's value), `token`, or nothing."""
 
     def __init__(
         self, url: str, path: str, user: User | None = None, *, session: str = "", token: str = "",
-        origin: str | None = ORIGIN, **options: Any,
+        origin: str | None = "", **options: Any,
     ) -> None:  # fmt: skip
         if user:
             session = cookie(user)
         headers = {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session}"} if session else {}
         if token:
             headers, origin = {"Authorization": f"Bearer {token}"}, None
+        origin = url if origin == "" else origin
         self.connection: ClientConnection = connect(
             f"{url.replace('http', 'ws', 1)}{path}", additional_headers=headers, origin=origin, compression=None,
             max_size=None, proxy=None, legacy=True, **options,

@@ -131,7 +131,14 @@ def test_a_suspended_user_opens_no_socket(web: str, path: str, alice: User, mod:
 
 
 def test_a_foreign_page_cannot_use_the_visitors_cookie(web: str, path: str, alice: User) -> None:
-    for origin in ("https://evil.example", "null", None):
+    port = int(web.rpartition(":")[2])
+    of_games = (
+        f"http://127.0.0.1:{port + 1}",
+        "http://127.0.0.1",
+        f"https://127.0.0.1:{port}",
+        f"http://localhost:{port}",
+    )
+    for origin in ("https://evil.example", "null", None, *of_games):
         with pytest.raises(InvalidStatus) as refused:
             Socket(web, path, alice, origin=origin)
         assert refused.value.response.status_code == 403

@@ -1,6 +1,7 @@
 """The doctor on a machine without the units, and the page that shows what it found. The rest is in tests/deploy."""
 
 import json
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -9,6 +10,7 @@ from django.utils import timezone
 
 from portal.models import User
 from servers.doctor import Check, State
+from servers.doctor.portal import players_address
 from servers.doctor.units import directives
 from servers.models import HostReport, Node, Server
 from servers.services import record_host_report
@@ -37,6 +39,13 @@ def test_a_stopped_servers_port_that_something_else_uses_is_told(
         other.bind(("", 0))
         server.ports.update(number=other.getsockname()[1])
         assert "used by another program" in found(capsys)["ports"]["detail"]
+
+
+def test_players_who_connect_to_the_portals_own_name_are_warned_of(node: Node, settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["Games.example.org", "localhost"]
+    for address, state in (("games.example.org", State.WARN), ("play.example.org", State.OK)):
+        Node.objects.filter(pk=node.pk).update(address=address)
+        assert players_address().state == state
 
 
 def test_an_agent_that_is_seen_makes_it_content(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
