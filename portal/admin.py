@@ -19,6 +19,8 @@ from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
 from jobs.pages import member
 from portal import services
 from portal.models import Invitation, User
+from servers.disk import last_known
+from servers.sizes import in_words
 
 # Not for people: groups grant nothing here, members need no e-mail address, and the queue is the engine's own.
 for hidden in (Group, EmailAddress, Schedule, Success, Failure, OrmQ):
@@ -32,6 +34,15 @@ class SuspendForm(forms.Form):
     reason = forms.CharField(
         max_length=200, required=False, widget=UnfoldAdminTextInputWidget, help_text="They read it when they sign in."
     )
+
+
+class DiskForm(forms.Form):
+    """What a member may have on disk."""
+
+    disk_quota_mib = forms.IntegerField(
+        label="Disk limit", required=False, min_value=1, max_value=1 << 30, widget=UnfoldAdminIntegerFieldWidget,
+        help_text=User._meta.get_field("disk_quota_mib").help_text,
+    )  # fmt: skip
 
 
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -73,13 +84,14 @@ class UserAdmin(ModeratorAdmin):
         "is_staff",
         "is_superuser",
         "steam_id",
+        "disk",
         "suspended_at",
         "suspended_reason",
         "last_login",
         "date_joined",
     )
-    readonly_fields = ("username", "steam_id", "suspended_at", "suspended_reason", "last_login", "date_joined")
-    actions = ("suspend", "reinstate", "reset_password", "revoke_tokens")
+    readonly_fields = ("username", "steam_id", "disk", "suspended_at", "suspended_reason", "last_login", "date_joined")
+    actions = ("suspend", "reinstate", "reset_password", "revoke_tokens", "set_disk_limit")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         present = Count("servers", filter=Q(servers__deleted_at=None))
@@ -106,6 +118,19 @@ class UserAdmin(ModeratorAdmin):
     @admin.display(description="Servers", ordering="server_count")
     def server_count(self, user: Any) -> int:
         return int(user.server_count)
+
+    @admin.display(description="Disk")
+    def disk(self, user: User) -> str:
+        use = last_known(user)
+        return f"{in_words(use.used)} of {in_words(use.limit)}" if use.limit is not None else in_words(use.used)
+
+    @Confirmed(
+        "Set disk limit", "It holds at once, for layers, uploads and what their servers write.", (services.RoleError,),
+        DiskForm, initial=lambda user: {"disk_quota_mib": user.disk_quota_mib},
+    )  # fmt: skip
+    def set_disk_limit(self, request: HttpRequest, user: User, disk_quota_mib: int | None) -> str:
+        services.set_disk_quota(by=member(request), user=user, disk_quota_mib=disk_quota_mib)
+        return f"{user} has another disk limit."
 
     @Confirmed(
         "Suspend", "They are signed out everywhere, their tokens are refused and their servers stop.",

@@ -35,6 +35,10 @@ class User(AbstractUser):
     steam_id = models.BigIntegerField(
         null=True, blank=True, editable=False, help_text="Their account with Steam, as the 64-bit number."
     )
+    disk_quota_mib = models.PositiveIntegerField(
+        "disk limit", null=True, blank=True, help_text="MiB; empty: the portal's, which does not hold for staff."
+    )
+    disk_used = models.BigIntegerField(default=0, editable=False, help_text="Bytes, as they were counted last.")
     suspended_at = models.DateTimeField(null=True, blank=True, editable=False)
     suspended_reason = models.CharField(max_length=200, blank=True, editable=False)
 

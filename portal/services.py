@@ -13,7 +13,7 @@ from portal import tokens
 from portal.models import Invitation, User
 from portal.tokens import digest_of
 from servers.models import AuditEvent
-from servers.services import stop_servers_of
+from servers.services import note_use, stop_servers_of
 
 LONGEST_INVITATION_DAYS = 30
 
@@ -154,6 +154,16 @@ def set_steam_id(*, user: User, steam_id: int | None) -> None:
     with transaction.atomic():
         User.objects.filter(pk=user.pk).update(steam_id=steam_id)
         AuditEvent.objects.create(actor=user, action="steam id", detail={"user": user.username, "steam_id": steam_id})
+
+
+def set_disk_quota(*, by: User, user: User, disk_quota_mib: int | None) -> None:
+    """What `user` may have on disk; None: what the portal gives everybody. Raises `RoleError`."""
+    with transaction.atomic():
+        _refuse_over_staff(by, user, _lock_administrators(), RoleError, f"change the disk limit of {user}")
+        User.objects.filter(pk=user.pk).update(disk_quota_mib=disk_quota_mib)
+        detail = {"user": user.username, "disk_quota_mib": disk_quota_mib}
+        AuditEvent.objects.create(actor=by, action="disk limit", detail=detail)
+    note_use(user.pk)
 
 
 def _lock_administrators() -> set[int]:

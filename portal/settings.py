@@ -60,11 +60,16 @@ LOCAL_MOUNT = os.environ.get("LEFT4ME_LOCAL_MOUNT", "auto")
 # Two lines, the name and password of a Steam account, for games that Steam does not give to anybody.
 STEAM_LOGIN_FILE = Path(os.environ.get("LEFT4ME_STEAM_LOGIN", "/etc/left4me/steam-login"))
 HTTPS = _flag("LEFT4ME_HTTPS")
-# How many servers a member may have; staff are exempt.
+# How many servers a member may have, and how many deleted ones are kept for them meanwhile; staff are exempt.
 SERVERS_PER_USER = int(os.environ.get("LEFT4ME_SERVERS_PER_USER", "10"))
-# Bytes: one uploaded file, and what the layers of a member may take; staff are exempt from the second.
+DELETED_PER_USER = int(os.environ.get("LEFT4ME_DELETED_PER_USER", "10"))
+# Bytes: one uploaded file, and all that a member has on disk (the second by its former name, when only layers counted).
 UPLOAD_MAX = int(os.environ.get("LEFT4ME_UPLOAD_MAX", str(2 << 30)))
-LAYER_QUOTA = int(os.environ.get("LEFT4ME_LAYER_QUOTA", str(20 << 30)))
+DISK_QUOTA = int(os.environ.get("LEFT4ME_DISK_QUOTA") or os.environ.get("LEFT4ME_LAYER_QUOTA") or 40 << 30)
+# Seconds from one measurement of what a running server has written to the next.
+DISK_SECONDS = float(os.environ.get("LEFT4ME_DISK_SECONDS", "30"))
+# Bytes of downloads from the Workshop that no layer has any more; they spare downloading them again.
+WORKSHOP_KEPT = int(os.environ.get("LEFT4ME_WORKSHOP_KEPT", str(10 << 30)))
 # What a script that makes a layer may write, in bytes, and how long it may take.
 SCRIPT_DISK = int(os.environ.get("LEFT4ME_SCRIPT_DISK", str(8 << 30)))
 SCRIPT_SECONDS = int(os.environ.get("LEFT4ME_SCRIPT_SECONDS", "3600"))

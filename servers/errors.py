@@ -101,7 +101,11 @@ class SlotEmpty(ServerError):
 
 
 class LayersFull(ServerError):
-    """The member has as many layers, or as many bytes in them, as members may have."""
+    """The member has as many layers as members may have."""
+
+
+class DiskLimit(ServerError):
+    """The member has as many bytes on disk as they may have."""
 
 
 class LayerInUse(ServerError):

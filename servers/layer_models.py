@@ -63,6 +63,9 @@ class Layer(models.Model):
         related_name="+",
         help_text="What servers take at their next start.",
     )
+    building_bytes = models.BigIntegerField(
+        default=0, editable=False, help_text="Of its owner's disk, reserved by a build."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     refreshed_at = models.DateTimeField(default=timezone.now, editable=False, help_text="When its source was read.")
 

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from jobs.models import Job
 from jobs.pages import View, done, member, members_only, page_of, refused
 from servers import access, games, services
+from servers.disk import last_known
 from servers.errors import ServerError
 from servers.layer_forms import (
     FileForm,
@@ -27,7 +28,7 @@ from servers.layer_forms import (
     ScriptForm,
     WorkshopForm,
 )
-from servers.models import Layer, Server
+from servers.models import Layer, Server, Upload
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -83,7 +84,8 @@ def list_context(request: HttpRequest) -> dict[str, Any]:
         }
         for layer in page
     ]
-    return {"page": page, "rows": rows}
+    uploads = Upload.objects.filter(owner=member(request)).order_by("touched_at")
+    return {"page": page, "rows": rows, "uploads": uploads, "disk": last_known(member(request))}
 
 
 @members_only
@@ -185,7 +187,10 @@ def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
         raise Http404("This layer's files are not from the Workshop.")
     if not form.is_valid():
         return refused(request, " ".join(map(str, form.errors["ids"])), to=_url(layer))
-    services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
+    try:
+        services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
+    except ServerError as error:
+        return refused(request, str(error), to=_url(layer))
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 
@@ -198,7 +203,10 @@ def layer_script(request: HttpRequest, layer: Layer) -> HttpResponse:
     form = ScriptForm(request.POST)
     if not form.is_valid():
         return render(request, "servers/layer.html", layer_context(request, layer, script_form=form), status=422)
-    services.change_script(by=member(request), layer=layer, **form.cleaned_data)
+    try:
+        services.change_script(by=member(request), layer=layer, **form.cleaned_data)
+    except ServerError as error:
+        return refused(request, str(error), to=_url(layer))
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 

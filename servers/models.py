@@ -1,6 +1,5 @@
 """What runs and who may touch it. Only fields, constraints and reads here; `servers/services.py` writes."""
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from jobs.models import Stream
 from servers.audit_models import AuditEvent
+from servers.disk_models import KEEP_DELETED, OnDisk
 from servers.file_models import FileChange, FileLook, FileRevert, InstallationFile
 from servers.host_models import HostReport
 from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Upload
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from portal.models import User
 
 __all__ = [
+    "KEEP_DELETED",
     "AuditEvent",
     "Blueprint",
     "ConsoleCommand",
@@ -50,7 +51,6 @@ __all__ = [
 ]
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 TRIAL_PREFIX = "probe--"  # of the names of servers on which the portal itself tries a new version of a game
-KEEP_DELETED = timedelta(days=7)
 
 
 class Right(models.TextChoices):
@@ -146,6 +146,10 @@ class ServerQuerySet(models.QuerySet["Server"]):
     def present(self) -> Self:
         return self.filter(deleted_at=None)
 
+    def kept_for(self, owner: "User") -> Self:
+        """Deleted ones whose files are kept, the oldest first."""
+        return self.filter(owner=owner).exclude(deleted_at=None).order_by("deleted_at")
+
     def visible_to(self, user: "User") -> Self:
         """Servers the user may view (the same rule as `servers.access.rights`)."""
         if not user.is_authenticated or not user.may_enter:
@@ -161,7 +165,7 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.present().filter(pk__in=Server.objects.filter(owner=user).values("pk").union(member))
 
 
-class Server(Limited):
+class Server(Limited, OnDisk):
     """A member's game server: what is wanted (`desired`) apart from what the agent sees (`unit`, `query`)."""
 
     class Desired(models.TextChoices):
@@ -209,10 +213,6 @@ class Server(Limited):
     query = models.JSONField(default=dict, editable=False)
     query_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    deleted_at = models.DateTimeField(null=True, blank=True)
-    put_away_at = models.DateTimeField(
-        null=True, blank=True, editable=False, help_text="Since then its files are aside."
-    )
 
     objects = ServerQuerySet.as_manager()
 

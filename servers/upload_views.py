@@ -4,6 +4,7 @@ POST /uploads/ {"name", "size"}      → 201 {"key", "offset": 0, "piece": BYTES
 GET /uploads/KEY/                    → {"offset"}: where to go on after an interruption
 PUT /uploads/KEY/?offset=N  (bytes)  → {"offset"}; 409 with a sentence when the piece does not fit there
 POST /uploads/KEY/ {"sha256"}        → 204
+DELETE /uploads/KEY/                 → 204: given up; a page posts the field “give-up” instead
 """
 
 import json
@@ -12,9 +13,10 @@ from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
-from jobs.pages import member, members_only
+from jobs.pages import done, member, members_only
 from servers import services
 from servers.errors import ServerError
 from servers.models import Upload
@@ -38,9 +40,15 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 
 @members_only
-@require_http_methods(["GET", "PUT", "POST"])
+@require_http_methods(["GET", "PUT", "POST", "DELETE"])
 def upload(request: HttpRequest, key: UUID) -> HttpResponse:
     target = get_object_or_404(Upload, pk=key, owner=member(request))
+    if request.method == "DELETE" or "give-up" in request.POST:
+        services.discard_upload(key=str(target.pk), owner=target.owner_id)
+        if request.method == "DELETE":
+            return HttpResponse(status=204)
+        text = f"{target.filename} is given up."
+        return done(request, text, to=reverse("servers:layers"), topics=[f"user:{target.owner_id}"])
     try:
         if request.method == "PUT":
             offset = request.GET.get("offset", "")

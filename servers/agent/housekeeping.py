@@ -31,12 +31,12 @@ class Housekeeping:
         if time.monotonic() >= self._next_clearing:
             services.clean_up_lost_builds(node=self.node)
             services.request_due_checks(node=self.node)
+            services.request_cleaning(node=self.node)  # soon: what is not cleaned up yet counts for nobody
             self._next_clearing = time.monotonic() + CLEAR_EVERY
         if time.monotonic() >= self._next_purge:
             services.request_purge(node=self.node)
             services.forget_events()
             call_command("clearsessions")  # of people who signed in and did not come back
-            services.request_cleaning(node=self.node)
             services.request_refreshes()
             self._next_purge = time.monotonic() + PURGE_EVERY
 

@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from jobs.run import Run
 from servers.layers.writer import CHUNK, Refused, Writer, shown
@@ -12,8 +12,11 @@ from servers.models import Layer
 from servers.runtime.beneath import open_beneath
 from servers.runtime.scripts import Script, built, require_room
 
+if TYPE_CHECKING:
+    from servers.layers.build import Source
 
-def from_script(run: Run, layer: Layer, upload: str, into: Path) -> None:
+
+def from_script(run: Run, layer: Layer, source: "Source", into: Path) -> None:
     """Raises `Refused` that names what may not be in a layer, and `RuntimeFailure`."""
     script = Script(name=str(layer.pk), text=layer.source["script"], network=layer.source["network"])
     run.log(f"Running the script, {'with' if script.network else 'without'} the network.")
@@ -22,7 +25,7 @@ def from_script(run: Run, layer: Layer, upload: str, into: Path) -> None:
         run.check()
         require_room(into)
 
-    with built(script, on_line=run.log, check=run.check) as made, Writer(str(into)) as writer:
+    with built(script, on_line=run.log, check=run.check) as made, Writer(str(into), room=source.room) as writer:
         run.log("The script has ended. Taking over what it left.")
         take_over(made, writer, check=check)
 

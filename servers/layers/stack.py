@@ -14,6 +14,7 @@ from django.db.models import Count, F, QuerySet
 from servers.errors import LayerInvalid, SlotEmpty
 from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Server, StackEntry
 
+PARTIAL = ".partial-"
 MOST_CONFLICTS = 100  # shown
 REMEMBERED = 7 * 86400  # seconds; builds never change, so it holds as long as anybody asks
 _PLAIN_MAP = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -70,6 +71,18 @@ def digests_here() -> list[str]:
     """Builds whose files are on this machine."""
     place = Path(settings.STATE_DIR) / "layers"
     return [path.name for path in place.glob("[0-9a-f]*")] if place.is_dir() else []
+
+
+def partial_folder(layer: int) -> Path:
+    """Where the files of a layer are while it is built."""
+    return Path(settings.STATE_DIR) / "layers" / f"{PARTIAL}{layer}"
+
+
+def partials_here() -> dict[Path, int]:
+    """Such folders, and those beside them in which files are moved, each with its layer: a killed build leaves them."""
+    place = Path(settings.STATE_DIR) / "layers"
+    found = place.glob(f"{PARTIAL}[0-9]*") if place.is_dir() else []
+    return {path: int(path.name.removeprefix(PARTIAL).partition(".")[0]) for path in found}
 
 
 def entries(holder: Server | Blueprint) -> QuerySet[StackEntry]:

@@ -9,7 +9,7 @@ from servers.layers.build import build, placing
 from servers.models import Layer
 from servers.runtime import scripts
 from servers.runtime.files import delete_tree
-from servers.services.layers import BUILD, CLEAN, TIME_LIMIT, unused_digests
+from servers.services.layers import BUILD, CLEAN, TIME_LIMIT, lost_builds, unused_digests
 
 
 @job_kind(BUILD, time_limit=TIME_LIMIT)
@@ -29,6 +29,10 @@ def clean(run: Run) -> None:
     """Deletes uploads nobody continued and folders of builds that neither a layer nor a server has."""
     run.log(f"{services.discard_stale_uploads()} uploads that nobody finished are gone.")
     with placing():
+        lost = lost_builds()
+        for folder in (path for path, layer in stack.partials_here().items() if layer in lost):
+            delete_tree(folder)
+        services.forget_lost_builds(layers=lost)
         unused = unused_digests(stack.digests_here())
         for digest in unused:
             run.check()

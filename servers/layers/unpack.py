@@ -1,4 +1,4 @@
-"""`python -m servers.layers.unpack ARCHIVE FILENAME FOLDER`: unpacks one hostile archive, or says why not.
+"""`python -m servers.layers.unpack ARCHIVE FILENAME FOLDER ROOM`: unpacks one hostile archive, or says why not.
 
 Started by the build job without Django, secrets or database: what a parser's fault could reach is one folder. The last
 line it prints is the sentence when it ends with code 3.
@@ -17,10 +17,10 @@ REFUSED = 3
 MALFORMED = (None, errno.EINVAL)  # of an OSError: a library's own, or a place that no file has
 
 
-def main(archive: Path, filename: str, folder: str) -> int:
+def main(archive: Path, filename: str, folder: str, room: int | None = None) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     try:
-        with Writer(folder, packed=archive.stat().st_size) as into:
+        with Writer(folder, packed=archive.stat().st_size, room=room) as into:
             reader(filename)(archive, into)
     except Exception as error:  # the libraries raise whatever a malformed file leads them to
         print(sentence(error, shown(filename)))
@@ -40,4 +40,5 @@ def sentence(error: Exception, filename: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+    packed, called, target, *left = sys.argv[1:]
+    sys.exit(main(Path(packed), called, target, *map(int, left)))

@@ -18,11 +18,12 @@ from jobs.registry import JobError
 from jobs.run import Cancelled, Run
 from servers.games import Game
 from servers.layers.fetching import FetchError, Stopped, download, post_form
-from servers.layers.writer import shown
+from servers.layers.writer import shown, too_little
+from servers.sizes import PER_FILE, in_words
 
 AT_ONCE, BATCH = 4, 100  # downloads; items in one question
 MOST_ITEMS, MOST_COLLECTIONS, ITEM_BYTES = 500, 50, 4 << 30
-KEPT_UNUSED = 7 * 86400  # seconds
+KEPT_UNUSED, KEPT_PARTIAL = 7 * 86400, 6 * 3600  # seconds
 FOUND = 1  # EResult k_EResultOK
 
 
@@ -47,15 +48,24 @@ def cache_folder() -> Path:
 
 
 def unused_downloads() -> list[Path]:
-    """Those that no build links to, unless they are new."""
-    limit = time.time() - KEPT_UNUSED
-    return [p for p in cache_folder().glob("*") if (facts := p.stat()).st_nlink == 1 and facts.st_mtime < limit]
+    """Those that no build links to: the older ones, and of the newer ones what is more than may be kept."""
+    now, kept, unused = time.time(), 0, []
+    found = [(path, facts) for path in cache_folder().glob("*") if (facts := path.stat()).st_nlink == 1]
+    for path, facts in sorted(found, key=lambda one: -one[1].st_mtime):
+        if path.name.startswith("."):  # on its way, or left by a worker that was killed
+            is_old = facts.st_mtime < now - KEPT_PARTIAL
+        else:
+            kept += facts.st_size
+            is_old = facts.st_mtime < now - KEPT_UNUSED or kept > settings.WORKSHOP_KEPT
+        unused += [path] if is_old else []
+    return unused
 
 
-def fetch(run: Run, ids: list[str], game: Game, into: Path) -> list[dict[str, str]]:
+def fetch(run: Run, ids: list[str], game: Game, into: Path, *, room: int | None = None) -> list[dict[str, str]]:
     """Put the add-ons behind `ids`, items or collections, into the folder `into`; returns their ids and titles.
 
-    What cannot be downloaded is left out and named in the log. Raises `JobError`.
+    All together they may take `room` bytes. What cannot be downloaded is left out and named in the log. Raises
+    `JobError`.
     """
     try:
         items = look_up(run, expand(run, ids), game)
@@ -63,12 +73,13 @@ def fetch(run: Run, ids: list[str], game: Game, into: Path) -> list[dict[str, st
         raise JobError(f"The Steam Workshop {error}. Try again later.") from error
     if not items:
         raise JobError("None of these items can be downloaded; the log says why of each.")
+    size = sum(item.size + PER_FILE for item in items)
+    if room is not None and size > room:
+        raise JobError(f"These {len(items)} items have {in_words(size)}, more than {too_little(room)}")
     cache_folder().mkdir(parents=True, exist_ok=True)
-    missing = [item for item in items if not _is_cached(item)]
+    missing = [item for item in items if not _link(item, into)]
     run.log(f"{len(items)} items, {len(missing)} of them to download, {sum(i.size for i in missing) / 2**20:.1f} MB.")
-    _download_all(run, missing)
-    for item in items:
-        os.link(item.cached, into / f"{item.id}.vpk")
+    _download_all(run, missing, into)
     return [{"id": item.id, "title": item.title} for item in items]
 
 
@@ -140,11 +151,20 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _is_cached(item: Item) -> bool:
-    return item.cached.is_file() and item.cached.stat().st_size == item.size
+def _link(item: Item, into: Path) -> bool:
+    """Put what is in the cache into the layer; from then on it is no unused download."""
+    target = into / f"{item.id}.vpk"
+    try:
+        os.link(item.cached, target)
+    except FileNotFoundError:
+        return False
+    if target.stat().st_size != item.size:
+        target.unlink()
+        return False
+    return True
 
 
-def _download_all(run: Run, items: list[Item]) -> None:
+def _download_all(run: Run, items: list[Item], into: Path) -> None:
     """A few at a time; the first that fails stops the others, and those that are complete stay in the cache."""
     total, done, lock, stop = sum(item.size for item in items), [0], threading.Lock(), threading.Event()
 
@@ -153,7 +173,7 @@ def _download_all(run: Run, items: list[Item]) -> None:
             done[0] += count
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        waiting: dict[Future[None], Item] = {pool.submit(_download, item, stop, got): item for item in items}
+        waiting: dict[Future[None], Item] = {pool.submit(_download, item, into, stop, got): item for item in items}
         try:
             while waiting:
                 for future in wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED).done:
@@ -177,12 +197,13 @@ def _explain(future: "Future[None]", item: Item) -> None:
         raise JobError(f"“{item.title}” could not be stored: {error.strerror}. Ask an admin to make room.") from error
 
 
-def _download(item: Item, stop: threading.Event, got: Any) -> None:
+def _download(item: Item, into: Path, stop: threading.Event, got: Any) -> None:
     """Whole or not at all: two jobs that want the same item each write a file of their own first."""
     partial = item.cached.with_name(f".{item.cached.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         download(item.url, partial, size=item.size, stop=stop, got=got)
         partial.chmod(0o444)
+        os.link(partial, into / f"{item.id}.vpk")
         partial.rename(item.cached)
     except Stopped:
         return

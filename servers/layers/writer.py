@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from servers.runtime.beneath import make_folders_beneath, open_beneath
+from servers.sizes import PER_FILE, in_words
 
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2")
 NAMES = (".zip", ".7z", ".vpk", *TARS)  # what may be uploaded
@@ -31,14 +32,14 @@ class Bounds:
 
 
 class Writer:
-    """`packed`: bytes of the archive it comes from, 0 when there is none."""
+    """`packed`: bytes of the archive it comes from, 0 when there is none. `room`: bytes that its owner has left."""
 
-    def __init__(self, root: str, *, packed: int = 0, bounds: Bounds = Bounds()) -> None:
+    def __init__(self, root: str, *, packed: int = 0, room: int | None = None, bounds: Bounds = Bounds()) -> None:
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
         self._seen: dict[str, tuple[str, bool]] = {}  # folded path → as it was first written, and whether a folder
         self._size = 0
         limit = max(bounds.free, packed * bounds.ratio) if packed else bounds.size
-        self._limit, self._bounds = min(bounds.size, limit), bounds
+        self._limit, self._bounds, self._room = min(bounds.size, limit), bounds, room
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +76,12 @@ class Writer:
         self._size += size
         if self._size > self._limit:
             raise Refused(f"“{shown(name)}”: unpacked it would be more than {self._limit >> 20} MB. Pack less.")
+        self._require_room(name)
+
+    def _require_room(self, name: str) -> None:
+        """Every entry counts as `servers.disk` counts it."""
+        if self._room is not None and self._size + len(self._seen) * PER_FILE > self._room:
+            raise Refused(f"“{shown(name)}”: it would be more than {too_little(self._room)}")
 
     def _claim(self, path: str, *, folder: bool) -> None:
         """Refuse what is there already, also in other letters, and a folder where a file is."""
@@ -87,6 +94,7 @@ class Writer:
                 raise Refused(f"“{shown(path)}” is there twice, as “{shown(before)}” before. Keep one of them.")
         if len(self._seen) > self._bounds.count:
             raise Refused(f"“{shown(path)}”: there are more than {self._bounds.count} files and folders. Pack less.")
+        self._require_room(path)
 
 
 class NewFile:
@@ -141,6 +149,11 @@ def _problem(path: str) -> str:
     if any(part.startswith(".wh.") for part in parts):
         return "has a name that means a deleted file to the mount. Rename it."
     return ""
+
+
+def too_little(room: int) -> str:
+    """The end of a sentence about what does not fit."""
+    return f"the {in_words(room)} of disk that are left to the layer's owner. Delete what is not needed first."
 
 
 def shown(name: str) -> str:

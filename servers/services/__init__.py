@@ -39,6 +39,7 @@ from servers.services.layers import (
     create_layer,
     delete_layer,
     finish_build,
+    forget_lost_builds,
     record_items,
     request_cleaning,
     request_refreshes,
@@ -58,6 +59,7 @@ from servers.services.moderation import (
 from servers.services.observing import beat, record_host_report, record_query, record_unit
 from servers.services.own_files import delete_own_file, write_own_file
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
+from servers.services.quotas import note_use
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sending import answer_command, hide_secrets, take_commands
 from servers.services.sharing import share_server, transfer_server, unshare_server
@@ -134,6 +136,7 @@ __all__ = [
     "folder",
     "forget_events",
     "forget_held",
+    "forget_lost_builds",
     "forget_version",
     "give_up",
     "hide_secrets",
@@ -146,6 +149,7 @@ __all__ = [
     "look_at_files",
     "move_in_stack",
     "name_build",
+    "note_use",
     "promote_version",
     "purge_servers",
     "record_host_report",

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
-from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 
 from jobs.models import Job, Stream
@@ -18,6 +17,7 @@ from servers.services.common import locked, record, tell_users, violated
 from servers.services.following import own_choices
 from servers.services.own_files import copy_own_files
 from servers.services.ports import give_ports
+from servers.services.quotas import locked_member, require_room
 from servers.services.stacks import copy_stack, fill_slot
 
 if TYPE_CHECKING:
@@ -60,16 +60,19 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
     """A server of `by`'s with the settings, layers and files written by hand of `server`; the job copies what the
     game wrote. Neither secrets nor members are copied.
 
-    Raises as `create_server` does, `ServerGone`, and as `access.require` does for who may not see all of that.
+    Raises as `create_server` does, `ServerGone`, `DiskLimit`, and as `access.require` does for who may not see all of
+    that.
     """
-    with _room_for(by), locked(server) as source:
+    with _room_for(by) as owner, locked(server) as source:
         access.require(by, source, Right.SETTINGS)
         access.require(by, source, Right.FILES)
+        require_room(owner, source.disk_bytes)
         game = games.get(source.game)
         made = _make(
             by=by, name=name, game=game, blueprint=source.blueprint, follow=source.follows_blueprint,
             settings=game.clean_settings(source.settings), node=source.node,
         )  # fmt: skip
+        Server.objects.filter(pk=made.pk).update(disk_bytes=source.disk_bytes)  # until the job has measured it
         copy_stack(source=source, server=made)
         copy_own_files(source=source, server=made)
         job = enqueue(
@@ -154,15 +157,16 @@ def save_named(server: Server) -> None:
 
 
 @contextmanager
-def _room_for(by: "User") -> Iterator[None]:
-    """A transaction in which `by` may have one more server. Raises `TooManyServers`.
-
-    The lock on the owner's row puts their creations in order, so that two at once cannot pass the limit. It comes
-    before that on a server, as in a suspension; `no_key`, since the audit trail refers to the row.
-    """
-    with transaction.atomic():
-        get_user_model().objects.select_for_update(no_key=True).get(pk=by.pk)
+def _room_for(by: "User") -> Iterator["User"]:
+    """A transaction in which `by` may have one more server. Raises `TooManyServers`."""
+    with locked_member(by) as owner:
         limit: int = django_settings.SERVERS_PER_USER
-        if not by.is_staff and Server.objects.present().filter(owner=by).count() >= limit:
+        if not owner.is_staff and Server.objects.present().filter(owner=owner).count() >= limit:
             raise TooManyServers(f"You have {limit} servers, as many as a member may have. Delete one first.")
-        yield
+        deleted = Server.objects.kept_for(owner)
+        if not owner.is_staff and deleted and len(deleted) >= django_settings.DELETED_PER_USER:
+            raise TooManyServers(
+                f"{len(deleted)} deleted servers of yours are still kept, as many as may be. Delete one for good under "
+                f"“My servers”, or wait until {deleted[0].kept_until:%-d %B}, when the oldest goes."
+            )
+        yield owner

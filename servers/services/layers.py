@@ -1,13 +1,13 @@
 """Layers: made, rebuilt, shared and deleted. A job makes the files; servers move to a new build at their next start."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
 
@@ -15,11 +15,12 @@ from jobs import events
 from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, seeds
-from servers.errors import LayerInUse, LayerInvalid, LayersFull
+from servers.errors import DiskLimit, LayerInUse, LayerInvalid, LayersFull
 from servers.layers import lint, stack, workshop
 from servers.layers.writer import Refused, checked
 from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
 from servers.runtime import scripts
+from servers.services.quotas import locked_member, note_use, refuse_beyond
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -45,27 +46,35 @@ def create_layer(
     source: Mapping[str, Any],
     upload: UUID | None = None,
 ) -> Layer:
-    """Make a layer of `by`'s and ask for its first build. Raises `LayerInvalid`, `LayersFull`, `UnknownGame`."""
+    """Make a layer of `by`'s and ask for its first build.
+
+    Raises `LayerInvalid`, `LayersFull`, `DiskLimit`, `UnknownGame`.
+    """
     games.get(game)
     if kind == Layer.Kind.FILES:
         check_files(source["files"])
-    with transaction.atomic():
-        _refuse_beyond_limit(by)
+    with locked_member(by) as owner:
+        if not owner.is_staff and Layer.objects.filter(owner=owner).count() >= MAX_LAYERS:
+            raise LayersFull(f"You have {MAX_LAYERS} layers, as many as a member may have. Delete one first.")
         layer = Layer.objects.create(
             slug=_free_slug(name), name=name, game=game, kind=kind, owner=by, visibility=visibility, source=dict(source)
         )
         if kind == Layer.Kind.SCRIPT:
             _record_script(by, layer)
         build_layer(by=by, layer=layer, upload=upload)
+        note_use(owner.pk)
         events.publish(f"user:{by.pk}")
     return layer
 
 
 def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None) -> Job:
     """Ask for a new build of what the layer's source says now; of an archive, from `upload`, which `by` has uploaded.
-    Raises `LayerInvalid`."""
+
+    Raises `LayerInvalid`, `DiskLimit`.
+    """
     is_archive = layer.kind == Layer.Kind.ARCHIVE
     with transaction.atomic():
+        refuse_beyond(layer.owner_id)
         if is_archive:
             _hand_over(by, layer, upload)
         return enqueue(
@@ -148,7 +157,7 @@ def change_layer(*, layer: Layer, name: str, visibility: str, shared_with: Itera
 
 def delete_layer(*, layer: Layer) -> None:
     """Forget it and its builds; the cleaning job deletes files nobody has any more. Raises `LayerInUse`."""
-    with transaction.atomic():
+    with locked_member(layer.owner):
         fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
         if users := users_of(fresh):
             raise LayerInUse(fresh.name, users)
@@ -156,6 +165,7 @@ def delete_layer(*, layer: Layer) -> None:
         of_deleted.filter(slot="").delete()
         of_deleted.update(layer=None)
         fresh.delete()
+        note_use(layer.owner_id)
         events.publish(layer.topic, f"user:{layer.owner_id}")
 
 
@@ -193,7 +203,7 @@ def request_cleaning(*, node: Node) -> Job | None:
     """The job that deletes what nobody has any more, when there is any on this machine."""
     stale = Upload.objects.filter(touched_at__lt=stale_since())
     unused = unused_digests(stack.digests_here()) or workshop.unused_downloads() or scripts.left_over()
-    if not (unused or stale.exists()):
+    if not (unused or stale.exists() or lost_builds()):
         return None
     return enqueue(kind=CLEAN, subject=f"layers:{node.slug}", title="Clean up layers", node=node.slug, coalesce=True)
 
@@ -209,28 +219,27 @@ def request_refreshes() -> list[Job]:
     jobs = []
     for layer in due[:REFRESHED_AT_ONCE]:
         Layer.objects.filter(pk=layer.pk).update(refreshed_at=timezone.now())
-        jobs.append(build_layer(by=None, layer=layer))
+        with suppress(DiskLimit):
+            jobs.append(build_layer(by=None, layer=layer))
     return jobs
-
-
-def check_size(*, layer: Layer, size: int) -> None:
-    """Raise `LayersFull` when a build of `size` bytes would be more than the layer's owner may have."""
-    limit: int = settings.LAYER_QUOTA
-    if not layer.owner.is_staff and stored_bytes(layer.owner, besides=layer) + size > limit:
-        raise LayersFull(
-            f"The layers of {layer.owner} would take more than {limit >> 20} MB. Delete one that is not needed first."
-        )
-
-
-def stored_bytes(owner: "User", *, besides: Layer | None = None) -> int:
-    """What the current builds of a member's layers take."""
-    layers = Layer.objects.filter(owner=owner).exclude(pk=besides.pk if besides else 0)
-    return layers.aggregate(total=Sum("build__size_bytes"))["total"] or 0
 
 
 def stale_since() -> datetime:
     """Uploads not touched since then are given up."""
     return timezone.now() - STALE
+
+
+def lost_builds() -> set[int]:
+    """Layers of which a killed build left files and reserved room."""
+    reserving = Layer.objects.filter(building_bytes__gt=0).values_list("pk", flat=True)
+    suspects = {f"layer:{number}": number for number in {*reserving, *stack.partials_here().values()}}
+    under_way = set(Job.objects.active().filter(subject__in=suspects).values_list("subject", flat=True))
+    return {number for topic, number in suspects.items() if topic not in under_way}
+
+
+def forget_lost_builds(*, layers: Iterable[int]) -> None:
+    """Their files are gone, and so is what they had reserved."""
+    Layer.objects.filter(pk__in=layers).update(building_bytes=0)
 
 
 def unused_digests(digests: Iterable[str]) -> set[str]:
@@ -252,8 +261,3 @@ def _free_slug(name: str) -> str:
     wanted = slugify(name)[:50].strip("-") or "layer"
     taken = set(Layer.objects.filter(slug__startswith=wanted).values_list("slug", flat=True))
     return next(slug for n in range(1, len(taken) + 2) if (slug := wanted if n == 1 else f"{wanted}-{n}") not in taken)
-
-
-def _refuse_beyond_limit(by: "User") -> None:
-    if not by.is_staff and Layer.objects.filter(owner=by).count() >= MAX_LAYERS:
-        raise LayersFull(f"You have {MAX_LAYERS} layers, as many as a member may have. Delete one first.")

@@ -18,6 +18,7 @@ from servers.models import Server, ServerFile
 from servers.services.common import locked, record, supersede
 from servers.services.installations import installation_for_start
 from servers.services.own_files import record_started_files
+from servers.services.quotas import refuse_beyond
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -28,9 +29,10 @@ START, STOP, RESTART = "servers.start", "servers.stop", "servers.restart"
 def start_server(*, by: "User | None", server: Server) -> Job:
     """Start it; its game is installed first where the node does not have it. Harmless when it runs already.
 
-    Raises `OwnerSuspended`, `SlotEmpty`, `ServerGone`, `servers.games.UnknownGame`.
+    Raises `OwnerSuspended`, `DiskLimit`, `SlotEmpty`, `ServerGone`, `servers.games.UnknownGame`.
     """
     _refuse_suspended(server)
+    refuse_beyond(server.owner_id)
     stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:
@@ -42,6 +44,7 @@ def start_server(*, by: "User | None", server: Server) -> Job:
 def restart_server(*, by: "User | None", server: Server) -> Job:
     """Stop it if it runs, then start it with its present settings and the newest installation. Raises as start does."""
     _refuse_suspended(server)
+    refuse_beyond(server.owner_id)
     stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:

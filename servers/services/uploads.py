@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Sum
 from django.utils import timezone
 
-from servers.errors import LayersFull, UploadRefused
+from servers.errors import UploadRefused
 from servers.layers.writer import NAMES, Refused, checked
 from servers.models import Upload
-from servers.services.layers import stale_since, stored_bytes
+from servers.services.layers import stale_since
+from servers.services.quotas import locked_member, require_room
 
 if TYPE_CHECKING:
     from portal.models import User
 
 PIECE = 8 << 20  # bytes in one request
+MOST_OPEN = 10  # uploads of one member that no layer was built from yet
 
 
 def place_of(upload: Upload) -> Path:
@@ -27,7 +28,7 @@ def place_of(upload: Upload) -> Path:
 
 
 def begin_upload(*, by: "User", filename: str, size: int) -> Upload:
-    """Raises `UploadRefused` (kind of file, size), `LayersFull`."""
+    """Raises `UploadRefused` (kind of file, size, too many under way), `DiskLimit`."""
     if "/" in filename or not filename.lower().endswith(NAMES):
         raise UploadRefused(f"Choose a file that ends in one of {', '.join(NAMES)}.")
     try:
@@ -36,12 +37,16 @@ def begin_upload(*, by: "User", filename: str, size: int) -> Upload:
         raise UploadRefused(str(error)) from error
     if not 0 < size <= settings.UPLOAD_MAX:
         raise UploadRefused(f"A file may have up to {settings.UPLOAD_MAX >> 20} MB and may not be empty.")
-    waiting = Upload.objects.filter(owner=by).aggregate(total=Sum("size_bytes"))["total"] or 0
-    if not by.is_staff and stored_bytes(by) + waiting + size > settings.LAYER_QUOTA:
-        raise LayersFull(f"Your layers may take {settings.LAYER_QUOTA >> 20} MB. Delete one that is not needed first.")
-    upload = Upload.objects.create(key=uuid.uuid4(), owner=by, filename=filename, size_bytes=size)
-    place_of(upload).parent.mkdir(parents=True, exist_ok=True)
-    place_of(upload).touch(mode=0o640)
+    with locked_member(by) as owner:
+        if Upload.objects.filter(owner=owner).count() >= MOST_OPEN:
+            raise UploadRefused(
+                f"{MOST_OPEN} uploads of yours are under way or not used yet. Give one up on the page Layers, or wait: "
+                "what nobody continues goes by itself after a day."
+            )
+        require_room(owner, size)
+        upload = Upload.objects.create(key=uuid.uuid4(), owner=owner, filename=filename, size_bytes=size)
+        place_of(upload).parent.mkdir(parents=True, exist_ok=True)
+        place_of(upload).touch(mode=0o640)
     return upload
 
 

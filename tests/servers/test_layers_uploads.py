@@ -94,7 +94,7 @@ def test_an_upload_goes_on_where_it_stopped(client: Client, alice: User, setting
 
 
 def test_uploads_are_bounded_and_nobody_elses(client: Client, alice: User, bob: User, settings, tmp_path):
-    settings.STATE_DIR, settings.UPLOAD_MAX, settings.LAYER_QUOTA = tmp_path, 1000, 1500
+    settings.STATE_DIR, settings.UPLOAD_MAX, settings.DISK_QUOTA = tmp_path, 1000, 1500
     assert client.post("/uploads/", {"name": "a.zip", "size": 1}, content_type=JSON).status_code == 302
     client.force_login(alice)
     begin = lambda **given: client.post("/uploads/", given, content_type=JSON)  # noqa: E731
@@ -103,7 +103,7 @@ def test_uploads_are_bounded_and_nobody_elses(client: Client, alice: User, bob: 
     for name, size in (("a.exe", 1), ("../a.zip", 1), ("a.zip", 1001), ("a.zip", 0), ("a.zip", -5)):
         assert begin(name=name, size=size).status_code == 409
     key = begin(name="a.zip", size=900).json()["key"]
-    assert "Your layers may take" in begin(name="b.zip", size=900).json()["problem"]
+    assert "and this needs" in begin(name="b.zip", size=900).json()["problem"]
     client.force_login(bob)
     assert client.get(f"/uploads/{key}/").status_code == 404
     assert client.put(f"/uploads/{key}/?offset=0", b"x", content_type=JSON).status_code == 404

@@ -154,7 +154,9 @@ def test_a_cancelled_download_stops_and_leaves_nothing_half_made(steam: Steam, f
     workshop.cache_folder().mkdir(parents=True)
     run.stop = Ending(Job.State.CANCELLED)
     with pytest.raises(Cancelled):
-        workshop._download_all(run, [workshop.Item("1", "x", f"{steam.url}/file/1", 2_000_000, 1)])
+        workshop._download_all(
+            run, [workshop.Item("1", "x", f"{steam.url}/file/1", 2_000_000, 1)], workshop.cache_folder()
+        )
     assert not [name for name in cached() if name.startswith(".")]
 
 
