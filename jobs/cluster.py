@@ -1,6 +1,6 @@
 """The cluster of a node: django-q2's sentinel, pusher, monitor and workers, made safe to kill.
 
-main ─fork→ sentinel ─fork→ pusher (Broker.dequeue → task queue), workers (task queue → run_job), monitor.
+main ─fork→ sentinel ─fork→ pusher (Broker.dequeue → Slots), workers (Slots → run_job), monitor.
 Each dies with its parent, so kill -9 of any one leaves nobody working on unseen. The sentinel replaces what it
 started; without a sentinel the main process ends, for its supervisor to start it again.
 """
@@ -24,11 +24,12 @@ from django_q.worker import worker as work
 from jobs import lease, reaper, registry
 from jobs.broker import Broker
 from jobs.killsafe import Flag, Queue, Timer, die_with_parent
+from jobs.slots import Inbox, Slots
 from jobs.supervision import tell_ready
 
 AFTERWARDS = 10.0  # seconds a worker is given to end a job that is told to stop (lease.GRACE_AT_SHUTDOWN)
 STOP_LIMIT = 15.0  # what the rest of a stop may take
-SMALL, LARGE = 1, 2**20  # bytes of buffer: tasks must not be hoarded, results must not hold workers up
+LARGE = 2**20  # bytes of buffer: results must not hold workers up
 FORK = multiprocessing.get_context("fork")
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ class Sentinel(QSentinel):
         super().__init__(stop, Flag(), uuid.uuid4(), broker, start=False)  # type: ignore[no-untyped-call]
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         self.pool_size, self.patience = workers, patience
-        self.task_queue: Queue = Queue(buffer=SMALL)  # type: ignore[assignment]
+        self.task_queue: Slots = Slots(workers)  # type: ignore[assignment]
+        broker.slots = self.task_queue
         self.result_queue: Queue = Queue(buffer=LARGE)  # type: ignore[assignment]
         self.event_out: Flag = Flag()  # type: ignore[assignment]
         self.start()  # type: ignore[no-untyped-call]
@@ -91,13 +93,16 @@ class Sentinel(QSentinel):
     def spawn_process(self, target: Callable[..., None], *args: Any) -> Any:
         process: Any = FORK.Process(target=_child, args=(os.getpid(), target, *args))
         if target == work:
-            process.timer = args[2]
+            process.inbox, process.timer = args[0], args[2]
             self.pool.append(process)
         process.start()
         return process
 
     def spawn_worker(self) -> None:
-        self.spawn_process(work, self.task_queue, self.result_queue, Timer(), self.timeout)
+        """In the first slot that has none: django-q2 has taken a dead one out of the pool."""
+        manned = [process.inbox.number for process in self.pool]
+        number = next(number for number in range(self.pool_size) if number not in manned)
+        self.spawn_process(work, Inbox(self.task_queue, number), self.result_queue, Timer(), self.timeout)
 
     def stop(self) -> None:
         """Take no more work, give what runs its time, then end it. Each step is bounded."""

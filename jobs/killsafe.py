@@ -8,7 +8,6 @@ import ctypes
 import fcntl
 import os
 import pickle
-import select
 import signal
 import socket
 import struct
@@ -27,20 +26,17 @@ class Queue:
     """Messages from any process to whichever reader is free. The kernel hands each to exactly one, whole."""
 
     def __init__(self, *, buffer: int) -> None:
-        """`buffer`: bytes of the socket's buffer. The kernel rounds it up to 4.5 KiB, in which three tasks fit."""
+        """`buffer`: bytes of the socket's buffer. The kernel rounds it up to 4.5 KiB."""
         self._reader, self._writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
 
     def put(self, message: Any) -> None:
-        """Send, once the readers have taken most of what was sent before.
-
-        The kernel calls the socket writable while at most a quarter of its buffer is unread (af_unix.c), which for a
-        small one means nothing is: so a cluster whose workers are all busy takes no more from the database than that.
-        """
-        poll = select.poll()
-        poll.register(self._writer, select.POLLOUT)
-        poll.poll()
+        """Send, once the readers have taken so much that it fits."""
         self._writer.sendall(pickle.dumps(message))
+
+    def wait(self) -> None:
+        """Wait for a message, or for the end, and leave it there."""
+        self._reader.recv(1, socket.MSG_PEEK)
 
     def get(self) -> Any:
         """Wait for a message; “STOP”, which ends django-q2's loops, once the queue is closed and empty."""

@@ -33,6 +33,7 @@ class Kind:
     function: Callable[..., None]
     time_limit: int
     retryable: bool
+    bulk: bool
     arguments: type[pydantic.BaseModel]
 
     def clean(self, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,11 +45,12 @@ class Kind:
 
 
 def job_kind(
-    name: str, *, time_limit: int = 600, retryable: bool = True
+    name: str, *, time_limit: int = 600, retryable: bool = True, quick: bool = False
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `def kind(run: Run, *, argument: int, …) -> None`, whose arguments are JSON values with annotations.
 
     `time_limit`: seconds it may run, up to six hours. `retryable`: whether a member may ask for it again.
+    `quick`: somebody waits for it and it is soon over, so some workers are kept free for it (jobs/turns.py).
     The function must be safe to run twice, and calls `run.check()` often enough to be stopped.
     """
     if not 0 < time_limit <= MAX_TIME_LIMIT:
@@ -58,7 +60,7 @@ def job_kind(
         known = _kinds.get(name)
         if known and known.function.__qualname__ != function.__qualname__:
             raise ValueError(f"Two functions claim the job kind {name}.")
-        _kinds[name] = Kind(name, function, time_limit, retryable, _arguments(name, function))
+        _kinds[name] = Kind(name, function, time_limit, retryable, not quick, _arguments(name, function))
         return function
 
     return register
@@ -85,6 +87,14 @@ def get(name: str) -> Kind:
         return _kinds[name]
     except KeyError:
         raise UnknownKind(f"There is no job kind {name}.") from None
+
+
+def is_bulk(name: str) -> bool:
+    """Whether jobs of that kind must leave workers to quick ones. One that is unknown fails at once, so it need not."""
+    try:
+        return get(name).bulk
+    except UnknownKind:
+        return False
 
 
 def load() -> None:

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from portal.models import User
 
 
+_QUEUE_AGE = """
+SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq
+WHERE lock <= now() AND NOT (bulk AND EXISTS (SELECT FROM jobs_job WHERE state = 'running'))
+"""
+
+
 class NotRetryable(Exception):
     """The job cannot be run again; the text says why, for a member."""
 
@@ -129,8 +135,8 @@ def retry(*, job: Job, by: "User | None" = None) -> Job:
 def queue_age() -> float:
     """Seconds the oldest delivery of any queue has waited to be taken; 0 when none waits.
 
-    A job that waits for its turn has no delivery, so it does not count.
+    A job that waits for its turn does not count: on its subject, it has no delivery; among bulk jobs, others run.
     """
     with connection.cursor() as db:
-        db.execute("SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq WHERE lock <= now()")
+        db.execute(_QUEUE_AGE)
         return float(db.fetchone()[0] or 0)

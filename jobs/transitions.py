@@ -11,10 +11,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django_q.signing import SignedPackage
 
-from jobs import events
+from jobs import events, registry
 from jobs.broker import Broker
 from jobs.locks import lock_subject
 from jobs.models import Job
+from jobs.turns import PORTAL
 
 # Every job passes here twice: as queryset expressions these took longer to compile than to run.
 # Ready: it may start now, since nothing older on its subject is unfinished and what it follows has succeeded.
@@ -30,9 +31,9 @@ UPDATE jobs_job AS job SET state = 'running', started_at = now(), beat_at = now(
 # Followers, and the next of the subject unless a free row of the queue is there for it. A row in flight is not
 # enough: its delivery may have found the subject busy a moment ago.
 _WAITING = f"""
-SELECT job.id, job.node FROM jobs_job AS job WHERE job.after_id = %(job)s AND job.state = 'queued'
+SELECT job.* FROM jobs_job AS job WHERE job.after_id = %(job)s AND job.state = 'queued'
 UNION
-SELECT job.id, job.node FROM jobs_job AS job WHERE job.subject = %(subject)s AND {READY}
+SELECT job.* FROM jobs_job AS job WHERE job.subject = %(subject)s AND {READY}
 AND NOT EXISTS (SELECT FROM django_q_ormq AS free WHERE free.id = job.delivery AND free.lock <= now())
 """  # noqa: S608  constants only
 
@@ -83,6 +84,7 @@ def fail_follower(job: Job, first: Job) -> bool:
 
 def deliver(job: Job) -> None:
     """Put a fresh row for the job into its node's queue and wake the cluster, at commit."""
+    member, bulk = job.requested_by_id or PORTAL, registry.is_bulk(job.kind)
     task = {
         "id": uuid.uuid4().hex,
         "name": f"job {job.pk}",
@@ -92,9 +94,11 @@ def deliver(job: Job) -> None:
         "ack_failure": True,
         "timeout": -1,  # jobs/lease.py keeps the deadline, and uses the alarm that django-q2 would
         "started": timezone.now(),
+        "member": member,
+        "bulk": bulk,
     }
     with transaction.atomic(savepoint=False):
-        job.delivery = Broker(job.node).enqueue(SignedPackage.dumps(task))
+        job.delivery = Broker(job.node).enqueue(SignedPackage.dumps(task), member=member, bulk=bulk)
         Job.objects.filter(pk=job.pk).update(delivery=job.delivery)
 
 

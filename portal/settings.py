@@ -171,7 +171,7 @@ Q_CLUSTER: dict[str, Any] = {
     "broker_class": "jobs.broker.Broker",
     "orm": "default",
     "cache": "process",
-    "workers": int(os.environ.get("LEFT4ME_WORKERS", "4")),
+    "workers": max(2, int(os.environ.get("LEFT4ME_WORKERS", "4"))),  # one is for starts and stops alone
     "queue_limit": 4,
     "bulk": 1,
     "timeout": 6 * 3600,

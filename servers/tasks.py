@@ -31,7 +31,7 @@ from servers.specs import server_spec
 WAIT_FOR_NAMESAKE = 60  # seconds
 
 
-@job_kind(START, time_limit=300)
+@job_kind(START, time_limit=300, quick=True)
 def start(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
@@ -39,7 +39,7 @@ def start(run: Run, server: int) -> None:
             _launch(run, target)
 
 
-@job_kind(STOP, time_limit=300)
+@job_kind(STOP, time_limit=300, quick=True)
 def stop(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
@@ -48,7 +48,7 @@ def stop(run: Run, server: int) -> None:
             work.look_after(run, target)
 
 
-@job_kind(RESTART, time_limit=600)
+@job_kind(RESTART, time_limit=600, quick=True)
 def restart(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
@@ -58,7 +58,7 @@ def restart(run: Run, server: int) -> None:
             _launch(run, target)
 
 
-@job_kind(DELETE, time_limit=600)
+@job_kind(DELETE, time_limit=600, quick=True)
 def delete(run: Run, server: int) -> None:
     """Runs again only until the files are aside: after that, a new server may have the name."""
     with _explained():
@@ -72,7 +72,7 @@ def delete(run: Run, server: int) -> None:
         run.log(f"Its files are kept for {KEEP_DELETED.days} days. A moderator can restore them until then.")
 
 
-@job_kind(RESTORE, time_limit=600)
+@job_kind(RESTORE, time_limit=600, quick=True)
 def restore(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)

@@ -16,12 +16,12 @@ from jobs.run import Run
 WITNESS = "LEFT4ME_TEST_WITNESS"  # a folder: one file a subject, locked by whoever works on it
 
 
-@job_kind("test.say")
+@job_kind("test.say", quick=True)
 def say(run: Run, *, text: str) -> None:
     run.log(text)
 
 
-@job_kind("test.stamp")
+@job_kind("test.stamp", quick=True)
 def stamp(run: Run, *, began: int) -> None:
     run.log(str(since(began)))
 
@@ -31,7 +31,7 @@ def since(began: int) -> float:
     return (time.monotonic_ns() - began) / 1e6
 
 
-@job_kind("test.count")
+@job_kind("test.count", quick=True)
 def count(run: Run, *, lines: int, seconds: float) -> None:
     """Numbered lines, evenly over `seconds`; well behaved."""
     for number in range(lines):
@@ -40,27 +40,33 @@ def count(run: Run, *, lines: int, seconds: float) -> None:
         run.check()
 
 
-@job_kind("test.witness")
+@job_kind("test.witness", quick=True)
 def witness(run: Run, *, lines: int, seconds: float) -> None:
     """The same, and sees whether anybody else works on its subject at that time."""
     with alone(run):
         count(run, lines=lines, seconds=seconds)
 
 
-@job_kind("test.halfway")
+@job_kind("test.bulk")
+def bulk(run: Run, *, lines: int, seconds: float) -> None:
+    """As `count`, of the class that never has every worker."""
+    count(run, lines=lines, seconds=seconds)
+
+
+@job_kind("test.halfway", quick=True)
 def halfway(run: Run) -> None:
     for percent in (10, 50.5):
         run.progress(percent)
 
 
-@job_kind("test.deaf")
+@job_kind("test.deaf", quick=True)
 def deaf(run: Run) -> None:
     """Never asks whether it should stop, but an interrupt ends it."""
     run.log("cannot hear you")
     time.sleep(60)
 
 
-@job_kind("test.stubborn", retryable=False)
+@job_kind("test.stubborn", retryable=False, quick=True)
 def stubborn(run: Run) -> None:
     """Does not even mind an interrupt."""
     run.log("will not stop")
@@ -69,22 +75,22 @@ def stubborn(run: Run) -> None:
             time.sleep(0.1)
 
 
-@job_kind("test.refuse")
+@job_kind("test.refuse", quick=True)
 def refuse(run: Run) -> None:
     raise JobError("The disk is full. Delete something, then try again.")
 
 
-@job_kind("test.crash")
+@job_kind("test.crash", quick=True)
 def crash(run: Run) -> None:
     raise ZeroDivisionError("one by none")
 
 
-@job_kind("test.program")
+@job_kind("test.program", quick=True)
 def program(run: Run, *, argv: list[str], timeout: float = 30) -> None:
     run.call(argv, timeout=timeout)
 
 
-@job_kind("test.query", time_limit=60)
+@job_kind("test.query", time_limit=60, quick=True)
 def query(run: Run, *, seconds: float) -> None:
     """Uses the database before and after a while, as most jobs do."""
     Job.objects.get(pk=run.job_id)

@@ -23,4 +23,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["workers"] < 2:
+            self.stderr.write("With one worker nothing is reserved for starts and stops: they wait for builds.")
         sys.exit(cluster.run(node=options["node"], workers=options["workers"], patience=options["patience"]))
