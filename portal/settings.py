@@ -211,6 +211,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_ADAPTER = "portal.auth.AccountAdapter"
 ACCOUNT_FORMS = {"login": "portal.forms.LoginForm", "change_password": "portal.forms.ChangePasswordForm"}
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {"login": None, "login_failed": None}  # portal/auth.py counts instead
 ACCOUNT_USERNAME_MIN_LENGTH = 2
 
 DATA_UPLOAD_MAX_MEMORY_SIZE = 4 << 20  # as much of a form as portal/admission.py lets in

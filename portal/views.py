@@ -13,7 +13,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jobs.pages import member, members_only
-from portal import services, tokens
+from portal import devices, services, tokens
 from portal.forms import InvitationForm, SteamIdForm, TokenForm
 from portal.models import ApiToken
 from servers import games
@@ -53,7 +53,9 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
             )
             get_adapter(request).login(request, user)
             messages.success(request, f"Welcome, {user}.")
-            return redirect("/")
+            response = redirect("/")
+            devices.remember(response, user)
+            return response
     except services.InvitationError as error:
         return render(request, page, {"problem": str(error)}, status=410)
     except services.NameTaken as error:

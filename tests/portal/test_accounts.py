@@ -69,6 +69,52 @@ def test_guessing_a_password_is_slowed_down(client: Client, alice: User) -> None
     assert "_auth_user_id" not in client.session
 
 
+def test_wrong_passwords_from_elsewhere_do_not_lock_an_account(client: Client, alice: User) -> None:
+    for _ in range(6):
+        sign_in(client, "alice", "not it")
+    assert sign_in(client, "ALICE ").status_code == 200
+    assert sign_in(Client(REMOTE_ADDR="198.51.100.7"), "alice").status_code == 302
+
+
+def test_a_known_device_is_never_locked_out_by_others_at_its_address(client: Client, alice: User, bob: User) -> None:
+    assert sign_in(client, "alice").status_code == 302
+    client.post("/accounts/logout/")
+    stranger = Client()
+    for number in range(101):
+        sign_in(stranger, "alice" if number < 10 else f"name-{number}", "not it")
+    assert sign_in(Client(), "bob").status_code == 200  # the address has used up what it had
+    assert sign_in(client, "alice").status_code == 302
+    client.post("/accounts/logout/")
+    assert sign_in(client, "bob").status_code == 200  # known for Alice alone
+
+
+def test_a_known_device_is_slowed_down_by_its_own_wrong_passwords_alone(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+    client.post("/accounts/logout/")
+    for _ in range(10):
+        sign_in(client, "alice", "not it")
+    assert sign_in(client, "alice").status_code == 302
+    client.post("/accounts/logout/")
+    for _ in range(30):
+        sign_in(client, "alice", "not it")
+    assert b"Too many failed login attempts" in sign_in(client, "alice").content
+
+
+@pytest.mark.parametrize("value", ["", "W10:1:x", "é"])
+def test_a_forged_device_is_none(client: Client, alice: User, bob: User, value: str) -> None:
+    sign_in(client, "bob")
+    client.post("/accounts/logout/")
+    for forged in (value, client.cookies[f"device-{bob.pk}"].value):
+        client.cookies[f"device-{alice.pk}"] = forged
+        for _ in range(5):
+            sign_in(client, "alice", "not it")
+        assert b"Too many failed login attempts" in sign_in(client, "alice").content
+    assert (client.cookies[f"device-{bob.pk}"]["httponly"], client.cookies[f"device-{bob.pk}"]["samesite"]) == (
+        True,
+        "Lax",
+    )
+
+
 def test_signing_in_changes_the_session_key(client: Client, alice: User) -> None:
     client.get(LOGIN)
     session = client.session
