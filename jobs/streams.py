@@ -16,17 +16,21 @@ from jobs.models import Stream
 
 CHANNEL = "left4me_lines"
 MAX_LINE = 4096
+MAX_RAW = 16 * 1024  # characters of a line as it came, escapes among them, that are looked at
 CUT = " … (cut)"
 TRIM_BATCH = 10_000
 
 LineRow = tuple[int, int, str]  # seq, milliseconds since 1970, text
 
-# ECMA-48: control sequences (CSI), device and system strings with their terminator, and two-byte escapes.
+# ECMA-48: control sequences (CSI), device and system strings with their terminator, and two-byte escapes. Text that
+# only begins a string is matched as well, or it would be gone through anew at each beginning in it.
+_CONTROL_SEQUENCE = r"[0-?]*[ -/]*[@-~]"
 _ESCAPES = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
-    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)"
+    rf"(?:\x1b\[|\x9b){_CONTROL_SEQUENCE}"
+    r"|(?:\x1b[PX^_\]]|[\x90\x98\x9d\x9e\x9f])(?P<string>[^\x07\x1b\x9c]*)(?P<end>\x07|\x1b\\|\x9c|)"
     r"|\x1b[ -/]*[0-~]"
 )
+_IN_STRING = re.compile(rf"\x9b{_CONTROL_SEQUENCE}")
 # What is left of C0 and C1, and the marks that reorder text: a name must not rewrite the line it stands in.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
@@ -94,10 +98,20 @@ def clean(text: str | bytes) -> list[str]:
 
 
 def _clean_line(line: str) -> str:
+    is_cut = len(line) > MAX_RAW
+    if is_cut:
+        line = line.rstrip("\r").rpartition("\r")[2][:MAX_RAW]
     if not (line.isascii() and line.isprintable()):
-        line = _ESCAPES.sub("", line).rstrip("\r").rpartition("\r")[2]
+        line = _ESCAPES.sub(_without_escape, line).rstrip("\r").rpartition("\r")[2]
         line = _SURROGATES.sub("\ufffd", _CONTROLS.sub("", line))
-    return line if len(line) <= MAX_LINE else line[: MAX_LINE - len(CUT)] + CUT
+    return line[: MAX_LINE - len(CUT)] + CUT if is_cut or len(line) > MAX_LINE else line
+
+
+def _without_escape(found: re.Match[str]) -> str:
+    """Nothing; of a string without its end all but an escape of two bytes, for it is text."""
+    if found["string"] is None or found["end"]:
+        return ""
+    return _IN_STRING.sub("", found["string"] if found[0][0] == "\x1b" else found[0])
 
 
 def read(stream_id: int, *, after: int, limit: int, most_bytes: int = 2**62) -> list[LineRow]:

@@ -74,9 +74,10 @@ def put_block(text: bytes, admins: Admins, people: Iterable[Entitled]) -> bytes:
     begin, end = (f"{admins.comment} {mark}".encode() for mark in (BEGIN, END))
     lines = [begin, *(_line(admins, one) for one in people), end]
     block = b"".join(line + b"\n" for line in lines)
-    marks = rb"^%s[^\n]*\n(?:.*?\n)??%s[^\n]*(?:\n|\Z)" % (re.escape(begin), re.escape(end))
-    if old := re.search(marks, text, re.MULTILINE | re.DOTALL):
-        return text[: old.start()] + block + text[old.end() :]
+    first = re.search(rb"^%s[^\n]*\n" % re.escape(begin), text, re.MULTILINE)
+    last = first and re.compile(rb"^%s[^\n]*(?:\n|\Z)" % re.escape(end), re.MULTILINE).search(text, first.end())
+    if first and last:
+        return text[: first.start()] + block + text[last.end() :]
     return text + (b"" if not text or text.endswith(b"\n") else b"\n") + block
 
 

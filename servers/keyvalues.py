@@ -9,8 +9,11 @@ from typing import TypeAlias
 Pairs: TypeAlias = "list[tuple[str, str | Pairs]]"
 
 MOST_TOKENS, DEPTH, TEXT = 50_000, 32, 200
-# A quoted text, a brace, or a bare word; comments and conditions such as [$X360] are skipped.
-TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([{}])|//[^\n]*|\[[^\]\n]{0,80}\]|([^\s"{}]+)', re.DOTALL)
+# A quoted text, a brace, or a bare word; comments and conditions such as [$X360] are skipped. A quote that nothing ends
+# takes all the rest, once: at each later quote the rest would be read anew.
+TOKEN = re.compile(
+    r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(?P<open>\\?\Z))|([{}])|//[^\n]*|\[[^\]\n]{0,80}\]|([^\s"{}]+)', re.DOTALL
+)
 
 
 def decode(data: bytes) -> str:
@@ -29,8 +32,8 @@ def parse(text: str) -> Pairs:
     top: Pairs = []
     open_tables, key = [top], None
     for number, match in enumerate(TOKEN.finditer(text)):
-        quoted, brace, bare = match.groups()
-        if number > MOST_TOKENS:
+        quoted, unended, brace, bare = match.groups()
+        if number > MOST_TOKENS or unended is not None:
             break
         if brace == "{":
             inner: Pairs = []

@@ -11,6 +11,7 @@ from servers import games
 from servers.models import Layer
 
 MOST_IDS = 300
+_ITEM = re.compile(r"(?:https?://steamcommunity\.com/\S*[?&]id=)?([0-9]{1,20})(?:[&#]\S*)?")
 CODE = {"rows": 14, "spellcheck": "false", "autocapitalize": "none", "autocomplete": "off", "class": "code"}
 
 
@@ -98,7 +99,7 @@ def workshop_ids(text: str) -> list[str]:
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
-        match = re.fullmatch(r"\s*(?:https?://steamcommunity\.com/\S*[?&]id=)?([0-9]{1,20})(?:[&#]\S*)?\s*", line)
+        match = _ITEM.fullmatch(line.strip()) if len(line.split()) == 1 else None
         if not match:
             raise forms.ValidationError(f"Line {number} is neither a number nor a link of the Steam Workshop.")
         found[match[1]] = None

@@ -105,7 +105,7 @@ def _assigned(game: "games.Game") -> Iterator[tuple[str, str, str]]:
 
 def _without_comment(line: str, syntax: str) -> str:
     """The line up to a comment, which begins between words and outside quotes."""
-    if not (mark := COMMENTS.get(syntax)):
+    if not (mark := COMMENTS.get(syntax)) or mark not in line:
         return line
     code = re.match(rf'(?:"[^"]*"?|(?!(?:^|(?<=[\s;"])){mark})[^"])*', line)
     return code[0] if code else line

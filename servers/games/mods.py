@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from servers.games import placeholders
 from servers.games.base import Model, fail, inside
 
+LONGEST_LINE = 1000  # of an answer: what is behind that is no plugin's name
 _Flags = Annotated[str, Field(pattern=r"^[A-Za-z0-9:]{1,40}$")]
 # The values of `servers.models.Right` that may count for something inside a game.
 _Right = Literal["power", "console", "rcon", "files", "settings", "members"]
@@ -68,5 +69,5 @@ class Plugins(Model):
 
     def read(self, answer: str) -> set[str]:
         """The plugins that an answer to `command` names."""
-        found = (re.search(self.line, line) for line in answer.splitlines())
+        found = (re.search(self.line, line[:LONGEST_LINE]) for line in answer.splitlines())
         return {match["name"].strip() for match in found if match}

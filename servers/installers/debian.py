@@ -22,7 +22,7 @@ from servers.installers.turns import turn
 CACHE_BYTES = 2**30
 SPARE_BYTES = 64 * 2**20
 UPDATE_SECONDS, DOWNLOAD_SECONDS, UNPACK_SECONDS = 300, 3600, 600
-_URI = re.compile(r"^'[^']+' (?P<file>\S+_\S+\.deb) (?P<size>\d+) (?P<hash>SHA256|SHA512):(?P<digest>\w+)", re.M)
+_URI = re.compile(r"^'[^']+' (?P<file>[^\s_]+_\S+\.deb) (?P<size>\d+) (?P<hash>SHA256|SHA512):(?P<digest>\w+)", re.M)
 _MISSING = re.compile(
     r"^E: (?:Unable to locate package|Can't find a source to download version .* of) '?([^\s']+)", re.M
 )

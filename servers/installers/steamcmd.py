@@ -92,12 +92,17 @@ def newest_build(method: SteamcmdInstall, run: Run) -> str:
     with turn(root / "lock", run):
         commands = [_sign_in(login), "app_info_update 1", f"app_info_print {method.app}", "quit"]
         _call(run, program, commands, lines.append, ASK_SECONDS)
-    found = re.search(
-        rf'"branches"\s*{{.*?"{re.escape(method.branch)}"\s*{{[^}}]*?"buildid"\s+"(\d+)"', "\n".join(lines), re.DOTALL
-    )
-    if not found:
-        raise InstallError("Steam did not say which build is the newest. Try again later.")
-    return found[1]
+    if build := read_build(method.branch, "\n".join(lines)):
+        return build
+    raise InstallError("Steam did not say which build is the newest. Try again later.")
+
+
+def read_build(branch: str, text: str) -> str:
+    """The number of the branch's build in what `app_info_print` prints; nothing where it is not told."""
+    _, _, branches = text.partition('"branches"')
+    found = re.search(rf'"{re.escape(branch)}"\s*{{([^}}]*)', branches)
+    build = found and re.search(r'"buildid"\s+"(\d{1,20})"', found[1])
+    return build[1] if build else ""
 
 
 def find_program() -> str:

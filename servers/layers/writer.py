@@ -120,6 +120,8 @@ class NewFile:
 
 def checked(name: str, *, folder: bool = False) -> str:
     """`name` as a plain relative path; "" for the folder everything is in. Raises `Refused`."""
+    if len(name) > 2 * PATH_BYTES:
+        raise Refused(f"“{shown(name)}” has a name that is too long.")
     path = name[:-1] if folder and name.endswith("/") else name
     while path.startswith("./"):
         path = path[2:]
@@ -158,5 +160,6 @@ def too_little(room: int) -> str:
 
 def shown(name: str) -> str:
     """A hostile name in a sentence."""
-    text = name if name.isprintable() else ascii(name)[1:-1]
+    begin = name[:121]
+    text = begin if begin.isprintable() else ascii(begin)[1:-1]
     return text if len(text) <= 120 else f"{text[:120]}…"

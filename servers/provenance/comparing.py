@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
+from itertools import accumulate
 
 CHUNK = 1 << 20
 MOST_TEXT = 256 << 10  # bytes of a file that is compared line by line
-MOST_LINES = 2000  # between the first and the last that differ; the cost grows faster than their number
+MOST_LINES = 2000  # between the first and the last that differ
+MOST_STEPS = 3_000_000  # of the comparison, whose cost grows faster than the number of lines; some tenths of a second
 MOST_DIFF = 64 << 10  # bytes
 CONTEXT = 3
 
@@ -40,11 +42,34 @@ def differences(old: str, new: str) -> list[str] | None:
         return None
     first = max(0, start - CONTEXT)
     last_a, last_b = (len(lines) - max(0, end - CONTEXT) for lines in (a, b))
-    return list(_unified(a[first:last_a], b[first:last_b], first))
+    try:
+        return list(_unified(a[first:last_a], b[first:last_b], first))
+    except _TooManySteps:
+        return None
+
+
+class _TooManySteps(Exception):
+    pass
+
+
+class _Matcher(SequenceMatcher[str]):
+    """Counts its steps: a step is a line of the one text at a place where the other has it too."""
+
+    def __init__(self, a: Sequence[str], b: Sequence[str]) -> None:
+        super().__init__(None, a, b)
+        places: dict[str, list[int]] = self.b2j  # type: ignore[attr-defined] # typeshed leaves it out
+        self._steps_before = list(accumulate((1 + len(places.get(line, ())) for line in a), initial=0))
+        self._left = MOST_STEPS
+
+    def find_longest_match(self, alo: int = 0, ahi: int | None = None, blo: int = 0, bhi: int | None = None) -> Match:
+        self._left -= self._steps_before[-1 if ahi is None else ahi] - self._steps_before[alo]
+        if self._left < 0:
+            raise _TooManySteps
+        return super().find_longest_match(alo, ahi, blo, bhi)
 
 
 def _unified(a: Sequence[str], b: Sequence[str], offset: int) -> Iterator[str]:
-    for group in SequenceMatcher(None, a, b).get_grouped_opcodes(CONTEXT):
+    for group in _Matcher(a, b).get_grouped_opcodes(CONTEXT):
         (_, a1, _, b1, _), (_, _, a2, _, b2) = group[0], group[-1]
         yield f"@@ -{_range(a1 + offset, a2 + offset)} +{_range(b1 + offset, b2 + offset)} @@"
         for tag, a1, a2, b1, b2 in group:

@@ -112,11 +112,33 @@ def test_text_is_cleaned_into_lines(raw: str | bytes, lines: list[str]) -> None:
     assert streams.clean(raw) == lines
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("\x90" * 4000, ""),
+        ("\x90one\x9b1mtwo", "onetwo"),
+        ("\x1b]0;no end", "0;no end"),
+        ("\x1b]0;one\x1b]0;two\x07three", "0;onethree"),
+        ("a\x9d\x90title\x9cb", "ab"),
+        ("\x1b[" + "1;" * 4000, "1;" * 2000),
+    ],
+)
+def test_an_escape_that_does_not_end_is_text(raw: str, text: str) -> None:
+    (line,) = streams.clean(raw)
+    assert line.startswith(text) and (len(raw) > streams.MAX_LINE or line == text)
+
+
 def test_a_line_is_bounded_and_says_that_it_was_cut() -> None:
     (line,) = streams.clean("x" * 10_000)
     assert len(line) == streams.MAX_LINE
     assert line.endswith("(cut)")
     assert streams.clean(line) == [line]
+
+
+@pytest.mark.parametrize("raw", ["\x1b[0m" * 10_000 + "tail", "\x90" * 20_000, "\r" + "x" * 5000 + "\x1b[" * 10_000])
+def test_a_line_longer_than_is_looked_at_says_that_it_was_cut(raw: str) -> None:
+    (line,) = streams.clean(raw)
+    assert line.endswith(streams.CUT) and len(line) <= streams.MAX_LINE
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=200))
