@@ -17,6 +17,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from jobs import streams
 from jobs.models import Stream
 from servers import games, services
+from servers.agent.allowance import Allowance
 from servers.models import Server
 from servers.runtime.base import Runtime
 
@@ -29,6 +30,7 @@ SHARE, LONGEST_REST = 3, 0.1  # rounds rest so many times the processor time the
 FIRST_RETRY = 0.001  # seconds after a wake-up without a line, then twice as long, up to `Wakes.late` in all
 VAIN, VAIN_PAUSE = 32, 0.1  # after so many wake-ups in a row without a line a server is read so seldom
 UNREADABLE_PAUSE = 30.0  # seconds
+DROPPING_PAUSE = 0.01  # seconds between two reads of lines that are too many to be stored
 
 
 @dataclass
@@ -45,6 +47,11 @@ class Console:
     is_woken: bool = False  # by something that promised lines, of which none was seen yet
     retry: float = FIRST_RETRY
     vain: int = 0
+    allowance: Allowance = field(default_factory=Allowance)
+
+    def forget_cursor(self) -> None:
+        """Also what was dropped after the stored one: it will be read again."""
+        self.cursor, self.allowance.dropped = None, 0
 
 
 class _Batch(NamedTuple):
@@ -77,7 +84,7 @@ class Consoles:
     def forget_cursors(self) -> None:
         """Somebody else may have read meanwhile."""
         for console in self._by_name.values():
-            console.cursor = None
+            console.forget_cursor()
 
     def is_alive(self, name: str) -> None:
         self._by_name[name].live_until = time.monotonic() + AFTERGLOW
@@ -143,7 +150,8 @@ class Consoles:
             if console.cursor is None:
                 console.cursor = Stream.objects.values_list("cursor", flat=True).get(pk=server.console_id)
             found, after = self.runtime.read_console(server.name, console.cursor, BATCH)
-            lines = _readable(server, found)
+            allowed = console.allowance.allows(found)
+            lines = _readable(server, [*console.allowance.notice(), *found]) if allowed else []
         except (OperationalError, InterfaceError):
             raise
         except Exception:
@@ -154,7 +162,11 @@ class Consoles:
         console.is_behind = len(found) >= BATCH
         if after != console.cursor:
             console.is_woken, console.vain = False, 0
-            self._read_at(console, console.read_at)  # until a read finds nothing
+            self._read_at(console, console.read_at + (0 if allowed else DROPPING_PAUSE))  # until a read finds nothing
+            if not allowed:
+                console.cursor = after  # it is stored with the line that tells of what was dropped
+                return None
+        if lines or after != console.cursor:
             return _Batch(console, lines, after)
         if console.is_woken:
             self._retry(console)
@@ -170,13 +182,14 @@ class Consoles:
     def _set_unreadable(self, console: Console) -> None:
         log.exception("The console of %s cannot be read", console.server.name)
         console.unreadable_until = time.monotonic() + UNREADABLE_PAUSE
-        console.due, console.cursor = math.inf, None
+        console.due = math.inf
+        console.forget_cursor()
         self._due.pop(console.server.name, None)
 
     def _store(self, batches: list[_Batch]) -> bool:
         """Store what was read; whether there was something."""
         for batch in batches:
-            batch.console.cursor = None  # should this fail, the database knows what was saved
+            batch.console.forget_cursor()  # should this fail, the database knows what was saved
         if batches:
             self._append(batches)
         return bool(batches)

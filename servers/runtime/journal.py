@@ -12,6 +12,7 @@ from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
 NAMESPACE = "left4me"
 SD_JOURNAL_LOCAL_ONLY = 1
 SD_JOURNAL_NOP = 0
+READ_BYTES = 256 << 10  # after so many no more lines are read at once
 
 
 class JournalError(Exception):
@@ -66,9 +67,11 @@ class Journal:
             self._select(unit)
             found, dropped = self._go(cursor, since)
             lines: list[str] = []
+            size = 0
             while found and len(lines) < limit:
                 lines.append(self._message())
-                found = len(lines) < limit and self._next()
+                size += len(lines[-1])
+                found = len(lines) < limit and size < READ_BYTES and self._next()
             return lines, self._cursor() if lines else cursor, dropped
 
     def tail(self, unit: str, lines: int, *, since: int) -> list[str]:

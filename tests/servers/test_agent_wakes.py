@@ -3,6 +3,7 @@
 import ctypes
 import logging
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from django.conf import settings as django_settings
 
 from jobs import streams
 from jobs.models import Stream
+from servers.agent import allowance
 from servers.agent.consoles import VAIN
 from servers.agent.watch import Watch
 from servers.models import Node, Server
@@ -202,6 +204,36 @@ def test_a_flood_of_one_does_not_keep_anothers_line_waiting(
         assert turns(watch, lambda number=number: f"line {number}" in lines_of(server.console_id)) <= 3
     theirs = Server.objects.get(name="other-1").console_id
     turns(watch, lambda: Stream.objects.get(pk=theirs).last_seq == 100_000, most=500)
+
+
+def test_a_flood_beyond_what_is_stored_loses_lines_of_its_own_and_says_how_many(
+    watch: Watch, printing, server: Server, monkeypatch
+) -> None:
+    """Also when another agent goes on in the middle: what is stored and what is told make all that was printed."""
+    monkeypatch.setattr(allowance, "AT_ONCE", 3000)
+    flood, other = printing(1), printing()
+    theirs, lines = Server.objects.get(name="other-1").console_id, 50_000
+
+    def printed() -> int:
+        at = 0
+        for line in lines_of(theirs):
+            if dropped := re.fullmatch(r"\[left4me\] (\d+) lines were dropped: .*", line):
+                at += int(dropped[1])
+            else:
+                assert line == f"flood {at}"
+                at += 1
+        return at
+
+    flood.write(b"".join(b"flood %d\n" % number for number in range(lines)))
+    for number in range(20):
+        other.write(f"line {number}\n".encode())
+        assert turns(watch, lambda number=number: f"line {number}" in lines_of(server.console_id)) <= 3
+        if number % 5 == 4:
+            watch.start_over()
+    turns(watch, lambda: printed() == lines, most=2000)
+    stored = Stream.objects.get(pk=theirs).last_seq
+    assert 3000 <= stored < lines / 2
+    assert lines_of(server.console_id) == [f"line {number}" for number in range(20)]
 
 
 def test_a_console_that_was_deleted_meanwhile_costs_the_others_nothing(watch: Watch, printing, server: Server) -> None:
