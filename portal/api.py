@@ -12,9 +12,11 @@ from django.urls import path
 from ninja import NinjaAPI, Schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
+from ninja.parser import Parser
 from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
+from jobs import strict_json
 from jobs.api import router as jobs_router
 from jobs.pages import member
 from portal import api_errors, tokens
@@ -67,6 +69,13 @@ class UserLimit(BaseThrottle):
         return 60 - time.time() % 60
 
 
+class StrictParser(Parser):
+    """Of bodies; what it says is in the answer (`api_errors`)."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return strict_json.loads(request.body)
+
+
 class MeOut(Schema):
     """The user a token stands for."""
 
@@ -94,6 +103,7 @@ api = Api(
     version="1",
     description=DESCRIPTION,
     auth=TokenAuth(),
+    parser=StrictParser(),
     throttle=[UserLimit(600)],
     urls_namespace="api",
     openapi_extra={"tags": [{"name": name, "description": text} for name, text in TAGS.items()]},

@@ -12,6 +12,7 @@ from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationEr
 
 from jobs.api_pages import FieldError
 from jobs.services import NotRetryable
+from jobs.strict_json import Unreadable
 from servers import errors as refusals
 from servers.games import SettingsError, UnknownGame
 
@@ -90,6 +91,8 @@ def _refused(request: HttpRequest, error: refusals.ServerError) -> HttpResponse:
 
 
 def _http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, Unreadable):
+        return problem(error.status_code, f"The body cannot be read. {error.__cause__}")
     return problem(error.status_code, f"{error.message.rstrip('.')}.")
 
 

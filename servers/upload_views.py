@@ -7,7 +7,6 @@ POST /uploads/KEY/ {"sha256"}        → 204
 DELETE /uploads/KEY/                 → 204: given up; a page posts the field “give-up” instead
 """
 
-import json
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
+from jobs import strict_json
 from jobs.pages import done, member, members_only
 from servers import services
 from servers.errors import ServerError
@@ -30,7 +30,7 @@ MOST_JSON = 4096
 def begin(request: HttpRequest) -> HttpResponse:
     given = _json(request)
     name, size = given.get("name"), given.get("size")
-    if not isinstance(name, str) or not isinstance(size, int) or len(name) > 255:
+    if not isinstance(name, str) or type(size) is not int or len(name) > 255:
         return _problem("Give a name and a size.", 400)
     try:
         upload = services.begin_upload(by=member(request), filename=name, size=size)
@@ -65,8 +65,8 @@ def upload(request: HttpRequest, key: UUID) -> HttpResponse:
 
 def _json(request: HttpRequest) -> dict[str, Any]:
     try:
-        found = json.loads(request.read(MOST_JSON))
-    except (ValueError, RecursionError):
+        found = strict_json.loads(request.read(MOST_JSON))
+    except strict_json.Unreadable:
         return {}
     return found if isinstance(found, dict) else {}
 
