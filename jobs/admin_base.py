@@ -14,6 +14,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.sites import AdminSite
+from django.db import IntegrityError
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -45,6 +46,13 @@ class ModeratorAdmin(ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **named: Any) -> Any:
+        """Once more where somebody else has just taken the same name: now the form finds it and says so."""
+        try:
+            return super().changeform_view(request, *args, **named)
+        except IntegrityError:
+            return super().changeform_view(request, *args, **named)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         """A page of our own in the admin's frame."""

@@ -102,10 +102,13 @@ class UserAdmin(ModeratorAdmin):
         return self.admin_site.has_permission(request) and member(request).is_superuser and obj != request.user
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        services.change_role(
-            by=member(request), user=obj, is_staff=form.cleaned_data["is_staff"],
-            is_superuser=form.cleaned_data["is_superuser"],
-        )  # fmt: skip
+        try:
+            services.change_role(
+                by=member(request), user=obj, is_staff=form.cleaned_data["is_staff"],
+                is_superuser=form.cleaned_data["is_superuser"],
+            )  # fmt: skip
+        except services.RoleError as error:  # made a member since the page was opened
+            raise PermissionDenied(str(error)) from error
 
     @admin.display(description="Role")
     def role(self, user: User) -> str:

@@ -76,7 +76,7 @@ def _invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
 
 
 def _refused(request: HttpRequest, error: refusals.ServerError) -> HttpResponse:
-    if isinstance(error, refusals.ServerGone):
+    if isinstance(error, refusals.ServerGone | refusals.LayerGone):
         return problem(404, str(error))
     if isinstance(error, refusals.CommandFailed):
         return problem(504, str(error))

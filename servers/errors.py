@@ -108,6 +108,13 @@ class DiskLimit(ServerError):
     """The member has as many bytes on disk as they may have."""
 
 
+class LayerGone(ServerError):
+    """The layer was deleted, perhaps by somebody else a moment ago."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The layer “{name}” was deleted.")
+
+
 class LayerInUse(ServerError):
     def __init__(self, name: str, users: list[str]) -> None:
         shown = ", ".join(users[:5]) + (f" and {len(users) - 5} more" if len(users) > 5 else "")

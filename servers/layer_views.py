@@ -160,7 +160,10 @@ def change_layer(request: HttpRequest, layer: Layer) -> HttpResponse:
     form = LayerForm(request.POST)
     if not form.is_valid():
         return render(request, "servers/layer.html", layer_context(request, layer, form), status=422)
-    services.change_layer(layer=layer, **form.cleaned_data)
+    try:
+        services.change_layer(layer=layer, **form.cleaned_data)
+    except ServerError as error:
+        return refused(request, str(error), to=reverse("servers:layers"))
     return done(request, "Saved.", to=_url(layer), topics=[layer.topic])
 
 
@@ -190,7 +193,7 @@ def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
     try:
         services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
     except ServerError as error:
-        return refused(request, str(error), to=_url(layer))
+        return refused(request, str(error), to=reverse("servers:layers"))
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 
@@ -206,7 +209,7 @@ def layer_script(request: HttpRequest, layer: Layer) -> HttpResponse:
     try:
         services.change_script(by=member(request), layer=layer, **form.cleaned_data)
     except ServerError as error:
-        return refused(request, str(error), to=_url(layer))
+        return refused(request, str(error), to=reverse("servers:layers"))
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 

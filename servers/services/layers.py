@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
@@ -15,11 +15,12 @@ from jobs import events
 from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, seeds
-from servers.errors import DiskLimit, LayerInUse, LayerInvalid, LayersFull
+from servers.errors import DiskLimit, LayerGone, LayerInUse, LayerInvalid, LayersFull
 from servers.layers import lint, stack, workshop
 from servers.layers.writer import Refused, checked
 from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
 from servers.runtime import scripts
+from servers.services.common import violated
 from servers.services.quotas import locked_member, note_use, refuse_beyond
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 BUILD, CLEAN = "layers.build", "layers.clean"
 TIME_LIMIT = 4 * 3600
 KEPT_BUILDS = 3
+ATTEMPTS = 100  # to find a free slug
 BATCH = 2000  # rows of files in one statement
 STALE = timedelta(hours=24)  # an upload that nobody continued for so long is given up
 REFRESH_EVERY, REFRESHED_AT_ONCE = timedelta(days=1), 20
@@ -56,9 +58,8 @@ def create_layer(
     with locked_member(by) as owner:
         if not owner.is_staff and Layer.objects.filter(owner=owner).count() >= MAX_LAYERS:
             raise LayersFull(f"You have {MAX_LAYERS} layers, as many as a member may have. Delete one first.")
-        layer = Layer.objects.create(
-            slug=_free_slug(name), name=name, game=game, kind=kind, owner=by, visibility=visibility, source=dict(source)
-        )
+        layer = Layer(name=name, game=game, kind=kind, owner=by, visibility=visibility, source=dict(source))
+        _save_with_free_slug(layer)
         if kind == Layer.Kind.SCRIPT:
             _record_script(by, layer)
         build_layer(by=by, layer=layer, upload=upload)
@@ -99,8 +100,9 @@ def _hand_over(by: "User | None", layer: Layer, upload: UUID | None) -> None:
 
 
 def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job:
-    """Replace what the layer is made from and ask for a build."""
+    """Replace what the layer is made from and ask for a build. Raises `LayerGone`."""
     with transaction.atomic():
+        _locked(layer)
         Layer.objects.filter(pk=layer.pk).update(source=dict(source))
         return build_layer(by=by, layer=layer)
 
@@ -124,7 +126,7 @@ def write_layer_file(*, by: "User", layer: Layer, path: str, text: str | None) -
     Raises `LayerInvalid`: a name or a text that does not fit, too many files or bytes.
     """
     with transaction.atomic():
-        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        fresh = _locked(layer)
         files = {name: known for name, known in fresh.source.get("files", {}).items() if name != path}
         if text is not None:
             files[path] = text
@@ -148,17 +150,22 @@ def check_files(files: Mapping[str, str]) -> None:
 
 
 def change_layer(*, layer: Layer, name: str, visibility: str, shared_with: Iterable["User"]) -> None:
-    """Rename it and say who may use it. Stacks that have it keep it, also those of who may not use it any more."""
+    """Rename it and say who may use it. Stacks that have it keep it, also those of who may not use it any more.
+    Raises `LayerGone`."""
     with transaction.atomic():
+        _locked(layer)
         Layer.objects.filter(pk=layer.pk).update(name=name, visibility=visibility)
         layer.shared_with.set(shared_with)
         events.publish(layer.topic)
 
 
 def delete_layer(*, layer: Layer) -> None:
-    """Forget it and its builds; the cleaning job deletes files nobody has any more. Raises `LayerInUse`."""
+    """Forget it and its builds; the cleaning job deletes files nobody has any more.
+
+    Raises `LayerInUse`, `LayerGone`.
+    """
     with locked_member(layer.owner):
-        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        fresh = _locked(layer)
         if users := users_of(fresh):
             raise LayerInUse(fresh.name, users)
         of_deleted = StackEntry.objects.filter(layer=fresh).exclude(server__deleted_at=None)
@@ -167,6 +174,14 @@ def delete_layer(*, layer: Layer) -> None:
         fresh.delete()
         note_use(layer.owner_id)
         events.publish(layer.topic, f"user:{layer.owner_id}")
+
+
+def _locked(layer: Layer) -> Layer:
+    """Its row, read afresh and held until the transaction ends. Raises `LayerGone`."""
+    fresh = Layer.objects.select_for_update(of=("self",)).filter(pk=layer.pk).first()
+    if fresh is None:
+        raise LayerGone(layer.name)
+    return fresh
 
 
 def users_of(layer: Layer) -> list[str]:
@@ -179,7 +194,7 @@ def users_of(layer: Layer) -> list[str]:
 def finish_build(*, layer: Layer, content: "Content") -> LayerBuild:
     """Record a finished build and make it what servers take at their next start. Run twice, it changes nothing."""
     with transaction.atomic():
-        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        fresh = _locked(layer)
         build, is_new = LayerBuild.objects.get_or_create(
             layer=fresh,
             digest=content.digest,
@@ -255,6 +270,20 @@ def _forget_old_builds(layer: Layer, *, keep: LayerBuild) -> None:
     running = Server.objects.filter(mounted__overlap=[build.digest for build in former])
     used = {digest for one in running.values_list("mounted", flat=True) for digest in one}
     LayerBuild.objects.filter(pk__in=[build.pk for build in former if build.digest not in used]).delete()
+
+
+def _save_with_free_slug(layer: Layer) -> None:
+    """Save a new layer, whose slug another may have taken at this moment: the constraint decides. Each try that is
+    lost means that somebody else made a layer. Raises `LayersFull`."""
+    for _ in range(ATTEMPTS):
+        layer.slug = _free_slug(layer.name)
+        try:
+            with transaction.atomic():
+                return layer.save(force_insert=True)
+        except IntegrityError as error:
+            if not violated(error).startswith("servers_layer_slug"):
+                raise
+    raise LayersFull("Too many layers of that name are being made at once. Try again in a moment.")
 
 
 def _free_slug(name: str) -> str:

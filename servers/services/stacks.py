@@ -162,4 +162,7 @@ def _locked(holder: "Holder") -> Iterator["Holder"]:
             yield server
     else:
         with transaction.atomic():
-            yield Blueprint.objects.select_for_update().get(pk=holder.pk)
+            fresh = Blueprint.objects.select_for_update().filter(pk=holder.pk).first()
+            if fresh is None:
+                raise LayerInvalid("That blueprint was deleted meanwhile.")
+            yield fresh
