@@ -8,6 +8,7 @@ from ninja import Schema
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from servers import access, games
+from servers.disk import last_known
 from servers.games.bounds import GameLimits
 from servers.limits import Limits, effective
 from servers.models import Installation, Right, Server
@@ -79,6 +80,17 @@ class LimitsOut(Schema):
     open_files: int = Field(description="Of each process.")
 
 
+class DiskOut(Schema):
+    """What a server's own files take, and with all else its owner has on disk."""
+
+    bytes: int
+    measured_at: datetime | None = Field(description="Null until it was measured.")
+    is_cut: bool = Field(description="Whether there is more that could not be counted.")
+    used: int = Field(description="Of its owner in all: layers, uploads, servers, deleted servers.")
+    limit: int | None = Field(description="Of its owner; null: none.")
+    warning: str = Field(description="A sentence near the limit and beyond it, else empty.")
+
+
 class ServerOut(Schema):
     """A server: what is wanted of it (`desired`) apart from what is seen of it (`unit`, `query`)."""
 
@@ -96,6 +108,7 @@ class ServerOut(Schema):
     settings: dict[str, Any] | None = Field(description="Null without the right to see them.")
     follows_blueprint: bool = Field(description="Whether it takes its blueprint's changes at each start.")
     limits: LimitsOut
+    disk: DiskOut
     rights: list[Right] = Field(description="What you may do with it.")
     created_at: datetime
 
@@ -111,6 +124,12 @@ class ServerOut(Schema):
     def resolve_limits(server: Server) -> Limits:
         game = games.all_games().get(server.game)
         return effective(server, server.blueprint, game and game.limits)
+
+    @staticmethod
+    def resolve_disk(server: Server) -> dict[str, Any]:
+        whole = last_known(server.owner)
+        measured = {"bytes": server.disk_bytes, "measured_at": server.disk_measured_at, "is_cut": server.disk_is_cut}
+        return measured | {"used": whole.used, "limit": whole.limit, "warning": whole.sentence}
 
     @staticmethod
     def resolve_rights(server: Server, context: Any) -> list[Right]:

@@ -12,6 +12,7 @@ class OnDisk(models.Model):
 
     disk_bytes = models.BigIntegerField(default=0, editable=False, help_text="What its own files take.")
     disk_measured_at = models.DateTimeField(null=True, editable=False)
+    disk_is_cut = models.BooleanField(default=False, editable=False, help_text="Not all of it could be counted.")
     deleted_at = models.DateTimeField(null=True, blank=True)
     put_away_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Since then its files are aside."

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from jobs.models import Job, Line
 from servers import access, games
+from servers.disk import DiskUse, last_known
 from servers.forms import LaterForm
 from servers.limits import Limits, effective
 from servers.models import Installation, Membership, Pending, Right, Server, ServerQuerySet
@@ -150,6 +151,11 @@ class Shown:
         if self.game and self.game.appid and self.server.unit == Server.Unit.RUNNING and self.server.address:
             return f"steam://connect/{self.server.address}"
         return ""
+
+    @property
+    def disk(self) -> DiskUse:
+        """All that its owner has on disk, as it was counted last."""
+        return last_known(self.server.owner)
 
     @property
     def pending(self) -> Pending | None:

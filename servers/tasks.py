@@ -20,7 +20,7 @@ from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
 from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
-from servers.services.deletion import DELETE, PURGE, RESTORE
+from servers.services.deletion import DELETE, FORGET, PURGE, RESTORE
 from servers.services.file_changes import LOOK, REVERT
 from servers.services.installations import CLEAN_UP, INSTALL, folder
 from servers.services.ports import move_ports
@@ -67,6 +67,7 @@ def delete(run: Run, server: int) -> None:
             run.log("There is nothing left to do.")
             return
         _halt(run, target)
+        work.measure(run, target)
         get_runtime().remove(target.name, _token(target))
         services.finish_put_away(server=target, at=timezone.now())
         run.log(f"Its files are kept for {KEEP_DELETED.days} days. A moderator can restore them until then.")
@@ -83,6 +84,21 @@ def restore(run: Run, server: int) -> None:
         run.log("The server's files are back in place.")
 
 
+@job_kind(FORGET, time_limit=3600)
+def forget(run: Run, server: int) -> None:
+    """What `PURGE` does after a week, for one server and now."""
+    with _explained():
+        target = Server.objects.filter(pk=server).first()
+        if target is None:
+            run.log("It is gone already.")
+            return
+        if not target.deleted_at or not target.put_away_at:
+            raise JobError(f"{target.name} is not deleted, or its files are not aside yet. Nothing was deleted.")
+        get_runtime().forget(target.name, _token(target))
+        services.forget_server(server=target)
+        run.log(f"{target.name} and its files are gone for good.")
+
+
 @job_kind(CLONE, time_limit=3600)
 def clone(run: Run, server: int, source: int) -> None:
     """Copies the files that the source itself wrote; a copy that was interrupted is begun again."""
@@ -94,11 +110,14 @@ def clone(run: Run, server: int, source: int) -> None:
         if into.exists() or not files.exists():
             run.log(f"{origin.name} has no files of its own to copy." if not into.exists() else "The files are there.")
             return
+        work.measure(run, origin)
+        services.reserve_copy(server=target, source=origin)
         partial = into.with_name("upper.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
         partial.rename(into)
+        work.measure(run, target)
         run.log(f"The files of {origin.name} were copied.")
 
 
@@ -113,6 +132,7 @@ def revert_files(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
         work.undo_waiting(run, target)
+        work.measure(run, target)
         run.log(work.take_look(run, target))
 
 
@@ -178,6 +198,7 @@ def _launch(run: Run, server: Server) -> None:
     installation = _take_current_version(server, layers)
     _leave_ports_in_use(run, server)
     work.undo_waiting(run, server)
+    services.refuse_beyond(server.owner_id)
     files = own_files.for_start(server, run.log)
     spec = _spec(server, installation, layers, files)
     if layers:

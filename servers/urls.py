@@ -5,6 +5,7 @@ from django.urls import path, re_path
 from servers import (
     actions,
     change_views,
+    deleted_views,
     installation_views,
     layer_views,
     own_file_views,
@@ -21,6 +22,7 @@ urlpatterns = [
     path("", views.server_list, name="list"),
     path("parts/servers/", views.list_part, name="list_part"),
     path("new-server/", actions.new_server, name="new"),
+    path("deleted-servers/", deleted_views.deleted_servers, name="deleted"),
     path("new-server/name/", actions.name_hint, name="name_hint"),
     path("servers/<slug:name>/", views.overview, name="overview"),
     path("servers/<slug:name>/history/", views.history, name="history"),

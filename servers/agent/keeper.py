@@ -12,6 +12,7 @@ from jobs.supervision import tell_ready
 from servers.agent.commands import Commands
 from servers.agent.housekeeping import Housekeeping
 from servers.agent.loop import Loop
+from servers.agent.measuring import Measuring
 from servers.agent.queries import Queries
 from servers.agent.sampling import EVERY, Sampling
 from servers.agent.waiting import Waiting
@@ -46,13 +47,22 @@ class Agent:
         self._commands = Commands(node)
         self.commands = Loop("commands", self._commands.step, 1, self._ours, bell=self._commands)
         self.sampling = Loop("sampling", Sampling(node).step, EVERY, self._ours)
+        self.measuring = Loop("measuring", Measuring(node).step, 1, self._ours)
         self._scan_soon, self._start_over = watch.scan_soon, watch.start_over
 
     def stop(self, *_: object) -> None:
         self._stopping.set()
 
     def run(self) -> None:
-        loops = [self.watch, self.queries, self.housekeeping, self.waiting, self.commands, self.sampling]
+        loops = [
+            self.watch,
+            self.queries,
+            self.housekeeping,
+            self.waiting,
+            self.commands,
+            self.sampling,
+            self.measuring,
+        ]
         reaping = threading.Thread(target=reaper.run_forever, args=(self._stopping,), name="reaper", daemon=True)
         for thread in (*loops, reaping):
             thread.start()

@@ -11,6 +11,7 @@ from servers.provenance.listing import list_files
 from servers.provenance.looking import look
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, Undo
+from servers.runtime.measuring import Measure
 
 
 def take_look(run: Run, server: Server) -> str:
@@ -45,10 +46,19 @@ def undo_waiting(run: Run, server: Server) -> None:
         run.log(f"A file could not be reverted: {problem}")
 
 
+def measure(run: Run, server: Server) -> None:
+    """Store what its own files take."""
+    counted = Measure(get_runtime().own_folders(server.name))
+    while not counted.step():
+        run.check()
+    services.record_disk(server=server, size=counted.size, is_cut=counted.is_cut)
+
+
 def look_after(run: Run, server: Server) -> None:
     """What follows a stop. It does not fail the stop, which is done."""
     try:
         undo_waiting(run, server)
+        measure(run, server)
         take_look(run, server)
     except (OSError, RuntimeFailure, ServerError) as error:
         run.log(f"Its files could not be looked at: {error}")

@@ -160,6 +160,10 @@ class Runtime(ABC):
         """Where what the server itself writes is kept, in overlayfs' own terms (`servers.runtime.upper`)."""
         return self.tree(name).parent / "upper"
 
+    def own_folders(self, name: str) -> list[tuple[Path, float]]:
+        """Where its own files are, each folder with the time since which what is in it is its own, 0 for all."""
+        return [(self.upper(name), 0.0)]
+
     def writes_elsewhere(self, name: str) -> bool:
         """Whether what the game writes gets to `upper` only when it ends."""
         return False
@@ -184,6 +188,10 @@ class Runtime(ABC):
     @abstractmethod
     def restore(self, name: str, token: str) -> None:
         """Bring back what `remove` put aside. Raises `RuntimeFailure` when the name has files of another server."""
+
+    @abstractmethod
+    def forget(self, name: str, token: str) -> None:
+        """Delete for good what `remove` put aside, if it is there."""
 
     @abstractmethod
     def purge(self, older_than: timedelta) -> int:

@@ -101,6 +101,12 @@ class LocalRuntime(Runtime):
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         return console.read(self._folder(name) / "console", cursor, limit)
 
+    def own_folders(self, name: str) -> list[tuple[Path, float]]:
+        folders = super().own_folders(name)
+        if self.writes_elsewhere(name):  # what is linked into the tree changed before the list of it was written
+            folders.append((self.tree(name), (self._folder(name) / linktree.MANIFEST).stat().st_mtime))
+        return folders
+
     def writes_elsewhere(self, name: str) -> bool:
         return linktree.is_built(self._folder(name))
 
@@ -123,6 +129,9 @@ class LocalRuntime(Runtime):
 
     def restore(self, name: str, token: str) -> None:
         files.bring_back(self._root, name, token)
+
+    def forget(self, name: str, token: str) -> None:
+        files.delete_aside(self._root, name, token)
 
     def purge(self, older_than: timedelta) -> int:
         return files.purge(self._root, older_than)

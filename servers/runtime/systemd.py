@@ -143,6 +143,9 @@ class SystemdRuntime(Runtime):
         if self._folder(name).exists():
             self._write(name, "since", _now())  # another server had the name meanwhile: its lines are not ours
 
+    def forget(self, name: str, token: str) -> None:
+        files.delete_aside(self._root, name, token)
+
     def purge(self, older_than: timedelta) -> int:
         return files.purge(self._root, older_than)
 

@@ -7,8 +7,17 @@ Refusals are `servers.errors.ServerError`, or `servers.games.SettingsError` for 
 
 from servers.services.commands import ask_settings, send_command
 from servers.services.common import forget_events
-from servers.services.creation import change_settings, clone_server, create_server, update_settings
-from servers.services.deletion import delete_server, finish_put_away, purge_servers, request_purge, restore_server
+from servers.services.creation import change_settings, clone_server, create_server, reserve_copy, update_settings
+from servers.services.deletion import (
+    delete_for_good,
+    delete_server,
+    finish_put_away,
+    forget_server,
+    purge_servers,
+    request_purge,
+    restore_server,
+)
+from servers.services.disk_use import record_disk
 from servers.services.file_changes import (
     finish_reverts,
     keep_files,
@@ -59,7 +68,7 @@ from servers.services.moderation import (
 from servers.services.observing import beat, record_host_report, record_query, record_unit
 from servers.services.own_files import delete_own_file, write_own_file
 from servers.services.power import record_start, restart_server, start_server, stop_server, stop_servers_of, take_up
-from servers.services.quotas import note_use
+from servers.services.quotas import note_use, refuse_beyond
 from servers.services.samples import clear_samples, record_samples
 from servers.services.sending import answer_command, hide_secrets, take_commands
 from servers.services.sharing import share_server, transfer_server, unshare_server
@@ -120,6 +129,7 @@ __all__ = [
     "create_layer",
     "create_server",
     "delete_blueprint",
+    "delete_for_good",
     "delete_layer",
     "delete_own_file",
     "delete_server",
@@ -137,6 +147,7 @@ __all__ = [
     "forget_events",
     "forget_held",
     "forget_lost_builds",
+    "forget_server",
     "forget_version",
     "give_up",
     "hide_secrets",
@@ -152,6 +163,7 @@ __all__ = [
     "note_use",
     "promote_version",
     "purge_servers",
+    "record_disk",
     "record_host_report",
     "record_installation_files",
     "record_items",
@@ -161,6 +173,7 @@ __all__ = [
     "record_samples",
     "record_start",
     "record_unit",
+    "refuse_beyond",
     "remove_from_stack",
     "replace_stack",
     "request_check",
@@ -168,6 +181,7 @@ __all__ = [
     "request_due_checks",
     "request_purge",
     "request_refreshes",
+    "reserve_copy",
     "restart_server",
     "restore_server",
     "reuse_version",

@@ -86,6 +86,15 @@ def clone_server(*, by: "User", server: Server, name: str) -> tuple[Server, Job]
     return made, job
 
 
+def reserve_copy(*, server: Server, source: Server) -> None:
+    """The job's, about to copy: there may be more by now than when the copy was asked for. Raises `DiskLimit`."""
+    with locked_member(server.owner) as owner:
+        size = Server.objects.values_list("disk_bytes", flat=True).get(pk=source.pk)
+        Server.objects.filter(pk=server.pk).update(disk_bytes=0)
+        require_room(owner, size)
+        Server.objects.filter(pk=server.pk).update(disk_bytes=size)
+
+
 def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) -> Server:
     """Replace the chosen settings; they hold from the next start. Where the server follows a blueprint, what that says
     anyway is not noted. Raises `SettingsError`, `ServerGone`."""
@@ -167,6 +176,6 @@ def _room_for(by: "User") -> Iterator["User"]:
         if not owner.is_staff and deleted and len(deleted) >= django_settings.DELETED_PER_USER:
             raise TooManyServers(
                 f"{len(deleted)} deleted servers of yours are still kept, as many as may be. Delete one for good under "
-                f"“My servers”, or wait until {deleted[0].kept_until:%-d %B}, when the oldest goes."
+                f"“Deleted servers”, or wait until {deleted[0].kept_until:%-d %B}, when the oldest goes."
             )
         yield owner

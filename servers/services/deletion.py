@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from jobs import events
-from jobs.models import Job
+from jobs.models import Job, Stream
 from jobs.services import enqueue
 from servers import access, games
 from servers.errors import CannotRestore
@@ -21,11 +21,12 @@ from servers.services.common import locked, record, supersede, tell_users
 from servers.services.creation import save_named
 from servers.services.ports import give_ports
 from servers.services.power import RESTART, START, STOP
+from servers.services.quotas import note_use
 
 if TYPE_CHECKING:
     from portal.models import User
 
-DELETE, RESTORE, PURGE = "servers.delete", "servers.restore", "servers.purge"
+DELETE, RESTORE, PURGE, FORGET = "servers.delete", "servers.restore", "servers.purge", "servers.forget"
 
 
 def delete_server(*, by: "User", server: Server) -> Job:
@@ -56,6 +57,25 @@ def restore_server(*, by: "User", server: Server) -> Job:
         save_named(fresh)
         give_ports(fresh, games.get(fresh.game))
         return _enqueue(fresh, RESTORE, "Restore", by=by)
+
+
+def delete_for_good(*, by: "User", server: Server) -> Job:
+    """Delete a deleted server's files now, which makes room; nobody can bring it back then. Raises `CannotRestore`."""
+    with transaction.atomic():
+        fresh = Server.objects.select_for_update(of=("self",)).select_related("node", "owner").get(pk=server.pk)
+        if not fresh.deleted_at:
+            raise CannotRestore(f"{fresh.name} is not deleted.")
+        return _enqueue(fresh, FORGET, "Delete for good", by=by)
+
+
+def forget_server(*, server: Server) -> None:
+    """The job's: its files are gone, and now its rows."""
+    with transaction.atomic():
+        if fresh := Server.objects.select_for_update(of=("self",)).filter(pk=server.pk).first():
+            fresh.delete()
+            Stream.objects.filter(pk=fresh.console_id).delete()
+    note_use(server.owner_id)
+    tell_users(server.owner_id)
 
 
 def finish_put_away(*, server: Server, at: datetime | None) -> None:

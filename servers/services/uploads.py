@@ -40,8 +40,8 @@ def begin_upload(*, by: "User", filename: str, size: int) -> Upload:
     with locked_member(by) as owner:
         if Upload.objects.filter(owner=owner).count() >= MOST_OPEN:
             raise UploadRefused(
-                f"{MOST_OPEN} uploads of yours are under way or not used yet. Give one up on the page Layers, or wait: "
-                "what nobody continues goes by itself after a day."
+                f"{MOST_OPEN} uploads of yours are under way or not used yet. Give one up on the page “Layers”, "
+                "or wait: what nobody continues goes by itself after a day."
             )
         require_room(owner, size)
         upload = Upload.objects.create(key=uuid.uuid4(), owner=owner, filename=filename, size_bytes=size)

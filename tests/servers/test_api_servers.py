@@ -112,6 +112,14 @@ def test_a_server_is_shown_with_what_is_wanted_and_what_is_seen(server: Server, 
     assert shown.pop("created_at")
     assert shown == {
         "name": "alices-practice",
+        "disk": {
+            "bytes": 0,
+            "measured_at": None,
+            "is_cut": False,
+            "used": 0,
+            "limit": 40 << 30,
+            "warning": "",
+        },  # fmt: skip
         "limits": {"memory_mib": 4096, "cpu_percent": None, "tasks_max": 512, "open_files": 16_384},
         "owner": "alice",
         "game": "practice",

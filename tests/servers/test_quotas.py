@@ -84,7 +84,7 @@ def test_servers_made_and_deleted_at_once_stay_within_the_bound(
     results += race([partial(cycle, number) for number in range(15)])
     assert set(kinds(results)) == {"Server", "TooManyServers"}
     assert settings.DELETED_PER_USER <= Server.objects.count() < settings.SERVERS_PER_USER + settings.DELETED_PER_USER
-    with pytest.raises(TooManyServers, match="Delete one for good under “My servers”, or wait until"):
+    with pytest.raises(TooManyServers, match="Delete one for good under “Deleted servers”, or wait until"):
         cycle(99)
     assert services.create_server(by=bob, name="bobs", blueprint=blueprint)
 
