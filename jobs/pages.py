@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
@@ -40,11 +41,19 @@ def members_only(view: View) -> View:
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
         if wants_page(request):
-            return redirect_to_login(request.get_full_path())
-        # The page itself is asked for again and goes to the sign-in page, which leads back to it.
-        return HttpResponse(status=401, headers={"HX-Refresh": "true"})
+            return redirect_to_login(_page_asked_for(request))
+        # The page loads itself again, and so goes to the sign-in page, unless that would lose what was typed.
+        return HttpResponse(status=401)
 
     return inner
+
+
+def _page_asked_for(request: HttpRequest) -> str:
+    """Where to lead after signing in: of what was sent, the page with the form, to which a browser puts it back."""
+    if request.method in ("GET", "HEAD"):
+        return request.get_full_path()
+    page = urlsplit(request.headers.get("Referer", ""))
+    return urlunsplit(("", "", page.path, page.query, "")) if page.netloc == request.get_host() else "/"
 
 
 def page_of(find: Callable[["User", str], Any], *, key: str) -> Callable[[View], View]:

@@ -6,6 +6,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.core.internal import ratelimit
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 
 from jobs import events
@@ -54,8 +55,10 @@ class AccountAdapter(DefaultAccountAdapter):
         return response
 
     def logout(self, request: HttpRequest) -> None:
-        key = request.session.session_key
+        key, user = request.session.session_key, request.user
         super().logout(request)
+        if user.is_authenticated:  # the tag has the browser forget what it keeps of them (js/drafts.js)
+            messages.success(request, "You have signed out.", extra_tags=f"signed-out-{user.pk}")
         if key:
             events.publish(session_topic(key))
 

@@ -79,6 +79,8 @@ def _field(setting: Any, *, initial: Any, more: Sequence[str]) -> forms.Field:
 
 def _text_widget(setting: Any, more: Sequence[str]) -> forms.TextInput:
     attrs: dict[str, Any] = {"maxlength": setting.max_length, "autocomplete": "off", "spellcheck": "false"}
+    if setting.type == "password":
+        attrs["data-secret"] = True  # the browser keeps no draft of it
     return SuggestingInput(attrs=attrs, suggestions=tuple(dict.fromkeys([*setting.suggestions, *more])))
 
 

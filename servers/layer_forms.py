@@ -42,7 +42,8 @@ class NewArchiveForm(NewLayerForm):
     """`upload` is filled in by js/upload.js once the file is here."""
 
     upload_key = forms.UUIDField(
-        widget=forms.HiddenInput, error_messages={"required": "Choose a file and wait until it is here."}
+        widget=forms.HiddenInput({"data-draft": True}),
+        error_messages={"required": "Choose a file and wait until it is here."},
     )
 
     @property

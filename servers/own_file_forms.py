@@ -12,7 +12,7 @@ from servers.models import ServerFile
 class OwnFileForm(FileForm):
     """Path, text, and which version of it was seen. `fixed`: the path is that of a file which is there already."""
 
-    was = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    was = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput({"data-draft": True}))
 
     def __init__(self, *args: Any, game: "games.Game", fixed: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -41,9 +41,9 @@ def players(request: HttpRequest, server: Server) -> HttpResponse:
 @require_safe
 @server_page(Right.RCON)
 def players_part(request: HttpRequest, server: Server) -> HttpResponse:
-    """The list alone. Once the server has stopped nothing of the page holds: the browser is told to load it again."""
+    """The list alone. Once the server has stopped nothing of the page holds: it is told to load again."""
     if not _is_running(server):
-        return HttpResponse(headers={"HX-Refresh": "true"})
+        return HttpResponse(status=204, headers={"HX-Trigger": "outdated"})
     return render(request, "servers/_players.html", players_context(request, server))
 
 

@@ -8,10 +8,10 @@ from jobs import events
 from servers.disk import DiskUse
 from servers.errors import ServerGone
 from servers.models import Server
-from servers.services.commands import show_on_console
 from servers.services.common import locked, record
 from servers.services.power import stop_server
 from servers.services.quotas import note_use
+from servers.services.sending import show_on_console
 
 SHOWN_CHANGE = 1 << 20  # bytes; pages are not told of less
 

@@ -119,7 +119,7 @@ def test_a_server_is_shown_with_what_is_wanted_and_what_is_seen(server: Server, 
             "used": 0,
             "limit": 40 << 30,
             "warning": "",
-        },  # fmt: skip
+        },
         "limits": {"memory_mib": 4096, "cpu_percent": None, "tasks_max": 512, "open_files": 16_384},
         "owner": "alice",
         "game": "practice",

@@ -2,8 +2,10 @@
 // of them are when the connection had been lost. The swap is a morph: focus, selection and scroll stay, and so
 // does a form that someone has begun to fill in.
 
+import { keep, look, lookIfKept, reload } from "./session.js";
 import { connect } from "./socket.js";
 import { toast } from "./toast.js";
+import { anyUnsaved, isBegun, unsavedWithin } from "./unsaved.js";
 
 const BANNER_AFTER_MS = 2500;
 const FETCH_MS = 30_000; // an answer that takes longer will not come
@@ -15,7 +17,6 @@ const failed = new WeakSet(); // not fetched when last tried
 const stale = new WeakSet(); // to be fetched again: changed meanwhile, or not to be swapped just then
 const failures = new WeakMap(); // fetches that failed, since the last that did not
 const heardAt = new Map(); // when a topic was last told of
-const begun = new WeakSet(); // forms that were changed and not yet sent
 let held = ""; // "press" or "drag" while a pointer is down, "released" until its click has come
 let letGo;
 
@@ -38,6 +39,7 @@ async function refresh(element) {
   stale.delete(element);
   busy.add(element);
   const asked = performance.now();
+  const { may } = element.dataset;
   failed.delete(element);
   try {
     // Not by an event and hx-trigger: events bubble to the element around it, and reach none that was swapped in just now.
@@ -49,6 +51,7 @@ async function refresh(element) {
   if (failed.has(element)) return retry(element);
   failures.delete(element);
   const shown = element.isConnected ? element : document.getElementById(element.id); // some are replaced, not morphed
+  if (shown && shown.dataset.may !== may && anyUnsaved()) look();
   if (shown) refreshMissed(shown, asked);
 }
 
@@ -77,13 +80,8 @@ const refreshStale = () => topicElements().filter((element) => stale.has(element
 
 // Else a choice made in one field would fall back to its default when the page changed before the button was pressed.
 function keepBegunForms() {
-  const note = ({ target }) => target.form && begun.add(target.form);
-  document.addEventListener("input", note);
-  document.addEventListener("change", note);
-  document.addEventListener("reset", ({ target }) => begun.delete(target));
-  document.body.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && begun.delete(detail.elt));
   Idiomorph.defaults.callbacks.beforeNodeMorphed = (old, fresh) =>
-    !(begun.has(old) && old.getAttribute("action") === fresh.getAttribute?.("action"));
+    !(isBegun(old) && old.getAttribute("action") === fresh.getAttribute?.("action"));
 }
 
 function follow() {
@@ -97,6 +95,7 @@ function follow() {
       banner = undefined;
       bar.hidden = true;
       bar.textContent = "";
+      lookIfKept();
       // What changed since the page was rendered, or since the connection was lost, has not been told.
       refreshAll();
       wasOpen = true;
@@ -104,8 +103,8 @@ function follow() {
     onMessage: (frame) => frame.type === "changed" && refreshTopic(frame.topic),
     onClose(code) {
       if (code === 4401 || code === 4403) {
-        location.reload();
-        return false;
+        reload(code === 4401 ? "401" : "403");
+        return anyUnsaved(); // the page comes back to life once somebody has signed in again
       }
       banner ??= setTimeout(() => {
         bar.hidden = false;
@@ -130,11 +129,12 @@ function watchRequests() {
   body.addEventListener("htmx:responseError", ({ detail }) => {
     const { elt, xhr } = detail;
     if (elt.matches("[data-topic]")) gone(elt, xhr.status);
-    else if (!xhr.getResponseHeader("HX-Trigger")) toast(`That did not work (${xhr.status}). Try again.`, "error");
+    else if (!xhr.getResponseHeader("HX-Trigger")) refused(xhr);
   });
   body.addEventListener("htmx:sendError", ({ detail }) => {
     if (!detail.elt.matches("[data-topic]")) toast("The portal could not be reached. Nothing was changed.", "error");
   });
+  body.addEventListener("outdated", () => reload("stopped"));
   body.addEventListener("changed", ({ detail }) => detail.topics.forEach(refreshTopic));
   document.addEventListener("focusout", () => setTimeout(refreshStale));
   document.addEventListener("visibilitychange", refreshStale);
@@ -166,10 +166,21 @@ function holdWhatIsPressed() {
   for (const type of ["pointerup", "pointercancel", "pointermove"]) document.addEventListener(type, lifted);
 }
 
-// What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why.
+// A press was refused by a whole page: its sentence is told. Afterwards the page's tokens are those of who is signed in.
+function refused(xhr) {
+  if (xhr.status === 401) return reload("401");
+  const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
+  const said = page.querySelector("main p")?.textContent.trim();
+  toast(said || `That did not work (${xhr.status}). Try again.`, "error");
+  if (xhr.status === 403) look();
+}
+
+// What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why. What holds
+// unsaved input stays.
 function gone(element, status) {
   if (![401, 403, 404].includes(status)) return failed.add(element);
-  if (element.hasAttribute("data-whole-page")) location.reload();
+  if (element.hasAttribute("data-whole-page")) reload(String(status));
+  else if (unsavedWithin(element)) keep(String(status));
   else element.remove();
 }
 

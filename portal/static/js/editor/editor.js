@@ -87,6 +87,7 @@ function attach(cm, textarea) {
   const keep = cm.EditorView.updateListener.of(({ docChanged, state }) => {
     if (!docChanged) return;
     textarea.value = state.doc.toString();
+    textarea.dispatchEvent(new Event("input", { bubbles: true })); // else nobody hears that the form was begun
     told(textarea)?.remove();
   });
   const extensions = [
@@ -123,17 +124,15 @@ function keysWhileTyping(cm) {
   ];
 }
 
-// The textarea's place in the page: its label, its focus, and the question before what was typed is left.
+// The textarea's place in the page: its label, its focus, its form's reset.
 function take(textarea, view, host) {
   const focused = textarea === document.activeElement || textarea.autofocus;
-  const before = textarea.value;
-  let sent = false;
   textarea.hidden = true;
   textarea.required = false; // the portal says so where it is; a browser could not show it here
   for (const label of textarea.labels) label.addEventListener("click", () => view.focus());
-  textarea.form.addEventListener("submit", () => (sent = true));
-  addEventListener("pageshow", () => (sent = false));
-  addEventListener("beforeunload", (event) => !sent && textarea.value !== before && event.preventDefault());
+  textarea.form.addEventListener("reset", () => setTimeout(() => {
+    view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: textarea.value } });
+  }));
   if (focused) view.focus();
   host.dataset.ready = "";
 }

@@ -13,7 +13,7 @@ const END_WITHIN = 6; // pixels
 
 const CLOSED = {
   1013: ["The portal is busy. Trying again in a moment…", true],
-  4401: ["You are signed out. Sign in again to go on watching.", false],
+  4401: ["You are signed out. Sign in again to go on watching.", true],
   4403: ["You may no longer see this log. Ask the server’s owner for the right to.", false],
   4404: ["This log is gone: it was deleted, or is not for you to see any more.", false],
   4408: ["Your connection was too slow to keep up. Going on where it stopped…", true],
