@@ -12,6 +12,7 @@ from unfold.decorators import display
 
 from jobs import services
 from jobs.admin_base import Confirmed, ReadOnlyAdmin
+from jobs.errors import Refused
 from jobs.models import Job, Stream
 from jobs.pages import member
 
@@ -61,7 +62,7 @@ class JobAdmin(ReadOnlyAdmin):
             raise NotCancellable(f"“{job}” has ended already, or was asked to stop before.")
         return f"“{job}” is cancelled."
 
-    @Confirmed("Retry", "Each is done again by a new job.", (services.NotRetryable,))
+    @Confirmed("Retry", "Each is done again by a new job.", (Refused,))
     def retry(self, request: HttpRequest, job: Job) -> str:
         return f"“{job}” runs again as job {services.retry(job=job, by=member(request)).pk}."
 

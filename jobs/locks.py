@@ -8,16 +8,22 @@ from django.db import connection
 SUBJECT = 0x6C346D01
 JOB = 0x6C346D02
 REAPER = 0x6C346D03
+MEMBER = 0x6C346D04
 
 
 def lock_subject(subject: str) -> None:
     """Wait for the subject, until the present transaction ends.
 
-    Whoever claims, ends or coalesces a job of a subject holds it, so “nothing runs, I go” and “I am done, wake the
+    Whoever asks for, claims or ends a job of a subject holds it, so “nothing runs, I go” and “I am done, wake the
     next” cannot miss each other. A transaction locks one subject, or several of one owner while it holds that
     owner's row, hence no deadlock.
     """
     _ask("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", SUBJECT, subject)
+
+
+def lock_member(number: int) -> None:
+    """Put what one member asks for in order, until the present transaction ends."""
+    _ask("SELECT pg_advisory_xact_lock(%s, %s)", MEMBER, _number(number))
 
 
 def hold_job(job_id: int) -> bool:

@@ -122,6 +122,9 @@ class Job(models.Model):
             models.Index(fields=["subject", "-id"], name="job_by_subject"),
             models.Index(fields=["subject", "id"], condition=Q(state="queued"), name="job_queued_by_subject"),
             models.Index(fields=["state"], condition=Q(state__in=["queued", "running"]), name="job_active"),
+            models.Index(
+                fields=["requested_by"], condition=Q(state__in=["queued", "running"]), name="job_active_by_member"
+            ),
         ]
 
     def __str__(self) -> str:

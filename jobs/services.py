@@ -3,15 +3,18 @@
 Each is one transaction, or part of the caller's: if that rolls back, neither job nor queue row nor wake-up remains.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from jobs import events, registry, streams
-from jobs.locks import lock_subject
+from jobs.errors import NotRetryable, TooManyJobs
+from jobs.locks import lock_member, lock_subject
 from jobs.models import Job, Stream
 from jobs.transitions import deliver, end, topic
 
@@ -19,14 +22,12 @@ if TYPE_CHECKING:
     from portal.models import User
 
 
+MOST_OF_MEMBER, MOST_WAITING = 200, 20  # unfinished jobs of one member; jobs that wait on one subject
+TOGETHER = timedelta(seconds=5)  # two presses within are one
 _QUEUE_AGE = """
 SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq
 WHERE lock <= now() AND NOT (bulk AND EXISTS (SELECT FROM jobs_job WHERE state = 'running'))
 """
-
-
-class NotRetryable(Exception):
-    """The job cannot be run again; the text says why, for a member."""
 
 
 def enqueue(
@@ -39,6 +40,7 @@ def enqueue(
     requested_by: "User | None" = None,
     after: Job | None = None,
     coalesce: bool = False,
+    join: Collection[Job.State] = (),
     time_limit: int | None = None,
     on_commit: Callable[[Job], None] | None = None,
     retry_of: Job | None = None,
@@ -46,15 +48,25 @@ def enqueue(
     """Ask for a job of `kind` on `subject`, run by the cluster of `node` once it is its turn.
 
     `after`: hold it back until that job succeeded; if it ends otherwise, this one fails. `coalesce`: when the newest
-    job waiting on the subject asks for the same, return that one. `time_limit`: seconds, else the kind's.
-    `on_commit`: called with the job once it is sure to run. Raises `UnknownKind` and `BadArguments`.
+    job waiting on the subject asks for the same, return that one. `join`: so too when the newest of all is the same
+    person's, a few seconds old and in one of these states: somebody pressed twice. `time_limit`: seconds, else the
+    kind's. `on_commit`: called with the job once it is sure to run.
+
+    Raises `UnknownKind`, `BadArguments`, and for who does not moderate `TooManyJobs`.
     """
     known = registry.get(kind)
     wanted = {"kind": kind, "subject": subject, "node": node, "args": known.clean(args or {}), "after": after}
     limit = min(time_limit or known.time_limit, registry.MAX_TIME_LIMIT)
+    is_limited = requested_by is not None and not requested_by.is_staff  # who moderates must be able to, whatever waits
     with transaction.atomic():
+        if coalesce or join or is_limited:
+            lock_subject(subject)
         if coalesce and (same := _newest_queued_like(wanted)):
             return same
+        if join and requested_by and (same := _just_asked(wanted, requested_by, join)):
+            return same
+        if requested_by and is_limited:
+            _refuse_beyond_limits(subject, requested_by)
         return _ask(
             wanted | {"title": title, "requested_by": requested_by, "retry_of": retry_of, "time_limit": limit},
             on_commit,
@@ -73,11 +85,30 @@ def _ask(fields: Mapping[str, Any], on_commit: Callable[[Job], None] | None) -> 
 
 def _newest_queued_like(wanted: Mapping[str, Any]) -> Job | None:
     """Only the newest: before it something else may be queued that must not be overtaken."""
-    lock_subject(wanted["subject"])
     newest = Job.objects.about(wanted["subject"]).filter(state=Job.State.QUEUED).order_by("-pk").first()
     if newest and all(getattr(newest, name) == value for name, value in wanted.items()):
         return newest
     return None
+
+
+def _just_asked(wanted: Mapping[str, Any], by: "User", states: Collection[Job.State]) -> Job | None:
+    """The newest, if it is the same press; what it waited for may be over, so `after` may differ."""
+    newest = Job.objects.about(wanted["subject"]).order_by("-pk").first()
+    if newest is None or newest.state not in states or newest.cancel_requested_at:
+        return None
+    is_same = all(getattr(newest, name) == wanted[name] for name in ("kind", "node", "args"))
+    is_recent = timezone.now() - newest.created_at < TOGETHER
+    return newest if is_same and is_recent and newest.requested_by_id == by.pk else None
+
+
+def _refuse_beyond_limits(subject: str, by: "User") -> None:
+    """The lock puts the member's requests in order. It comes last, after those of a server's row and of a subject; a
+    member's transaction asks for one job, hence no deadlock."""
+    lock_member(by.pk)
+    if Job.objects.about(subject).filter(state=Job.State.QUEUED).count() >= MOST_WAITING:
+        raise TooManyJobs(f"{MOST_WAITING} jobs wait for this already. Wait until some are done, or cancel them.")
+    if Job.objects.active().filter(requested_by=by).count() >= MOST_OF_MEMBER:
+        raise TooManyJobs(f"You have {MOST_OF_MEMBER} jobs under way. Wait until some are done, or cancel them.")
 
 
 def _must_wait_for(after: Job | None) -> bool:
@@ -125,6 +156,7 @@ def retry(*, job: Job, by: "User | None" = None) -> Job:
             requested_by=by,
             after=after,
             coalesce=True,
+            join=Job.ACTIVE,
             time_limit=current.time_limit,
             retry_of=current,
         )

@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from jobs import registry, searches, services, streams
+from jobs.errors import Refused
 from jobs.models import Job, Stream
 from jobs.pages import done, member, members_only, refused
 from jobs.policy import get_policy
@@ -72,7 +73,7 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     job = controlled_job(request, pk)
     try:
         again = services.retry(job=job, by=member(request))
-    except services.NotRetryable as error:
+    except Refused as error:
         return refused(request, str(error), to=reverse("jobs:job", args=[pk]), topics=[job.subject])
     return redirect("jobs:job", again.pk)
 

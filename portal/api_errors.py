@@ -11,7 +11,6 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
 from jobs.api_pages import FieldError
-from jobs.services import NotRetryable
 from jobs.strict_json import Unreadable
 from servers import errors as refusals
 from servers.games import SettingsError, UnknownGame
@@ -125,7 +124,6 @@ def install(api: NinjaAPI) -> None:
         ),
         refusals.ServerError: _refused,
         UnknownGame: lambda request, error: problem(409, str(error)),
-        NotRetryable: lambda request, error: problem(409, str(error)),
         Exception: _unexpected,
     }
     for kind, handler in handlers.items():

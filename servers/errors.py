@@ -2,11 +2,9 @@
 
 from typing import Any
 
+from jobs.errors import Refused
 
-class ServerError(Exception):
-    """An expected refusal; its text is shown as it is. `field` names the form field it belongs to, if any."""
-
-    field = ""
+ServerError = Refused  # so that whoever shows refusals shows those of the job engine, too
 
 
 class NameInvalid(ServerError):

@@ -193,7 +193,7 @@ def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
     try:
         services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
     except ServerError as error:
-        return refused(request, str(error), to=reverse("servers:layers"))
+        return refused(request, str(error), to=reverse("servers:layers"), topics=[layer.topic])
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
 
 

@@ -1,6 +1,6 @@
-"""Whose a queue row is and whether it is bulk, on django-q2's table, with the index of the fair dequeue."""
+"""Whose a queue row is and whether it is bulk, on django-q2's table, with the index of the fair dequeue; a member's active jobs."""
 
-from django.db import migrations
+from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
@@ -22,5 +22,13 @@ class Migration(migrations.Migration):
             ALTER TABLE django_q_ormq DROP COLUMN member;
             ALTER TABLE django_q_ormq DROP COLUMN bulk
             """,
+        ),
+        migrations.AddIndex(
+            model_name="job",
+            index=models.Index(
+                fields=["requested_by"],
+                condition=models.Q(state__in=["queued", "running"]),
+                name="job_active_by_member",
+            ),
         ),
     ]

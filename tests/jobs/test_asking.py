@@ -1,5 +1,10 @@
 """Enqueue, cancel, retry, follow, coalesce: what the services promise, and what the database then holds."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from itertools import count
+
 import psycopg
 import pytest
 from django.db import connection, transaction
@@ -8,8 +13,10 @@ from django_q.models import OrmQ
 
 from jobs import reaper, services
 from jobs.broker import Broker
+from jobs.errors import NotRetryable, TooManyJobs
 from jobs.locks import JOB
 from jobs.models import Job, Stream
+from jobs.transitions import claim
 from jobs.worker import run_job
 from portal.models import User
 from tests.engine.clusters import ask, lines_of, state_of
@@ -119,7 +126,7 @@ def test_coalescing_returns_the_newest_equal_job_that_still_waits() -> None:
 
 def test_a_job_that_did_not_succeed_can_be_run_again_once(alice: User) -> None:
     failed = ask("refuse")
-    with pytest.raises(services.NotRetryable, match="has not ended"):
+    with pytest.raises(NotRetryable, match="has not ended"):
         services.retry(job=failed)
     run_job(failed.pk)
     again = services.retry(job=failed, by=alice)
@@ -148,7 +155,7 @@ def test_a_job_that_succeeded_or_whose_kind_forbids_it_cannot_be_run_again() -> 
     run_job(gone.pk)
     Job.objects.filter(pk=gone.pk).update(kind="test.gone")
     for job in (done, forbidden, gone):
-        with pytest.raises(services.NotRetryable, match="cannot be run again"):
+        with pytest.raises(NotRetryable, match="cannot be run again"):
             services.retry(job=job)
 
 
@@ -185,6 +192,70 @@ def test_a_bulk_job_that_waits_while_others_run_does_not_age_the_queue() -> None
     assert services.queue_age() >= 90
     Job.objects.filter(pk=ask("say", "thing:2", text="x").pk).update(state="running", started_at=timezone.now())
     assert services.queue_age() < 60
+
+
+def at_once(times: int, call: Callable[[], Job]) -> list[Job]:
+    """What so many calls return, each in a thread and with a connection of its own."""
+
+    def within(_number: int) -> Job:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(times) as pool:
+        return list(pool.map(within, range(times)))
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+def test_twenty_presses_at_once_are_one_job(alice: User, state: str) -> None:
+    first = ask("say", text="x", requested_by=alice, join=Job.ACTIVE)
+    if state == "running":
+        assert claim(first.pk)
+    assert {*at_once(20, lambda: ask("say", text="x", requested_by=alice, join=Job.ACTIVE))} == {first}
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.parametrize("why", ["another's", "other words", "later", "cancelled", "something between"])
+def test_presses_that_are_not_the_same_are_not_joined(alice: User, bob: User, why: str) -> None:
+    first = ask("say", text="x", requested_by=alice)
+    claim(first.pk)
+    if why == "later":
+        Job.objects.update(created_at=timezone.now() - timedelta(seconds=6))
+    if why == "cancelled":
+        services.cancel(job=first)
+    if why == "something between":
+        ask("halfway", requested_by=alice)
+    by, text = (bob if why == "another's" else alice), ("y" if why == "other words" else "x")
+    assert ask("say", text=text, requested_by=by, join=Job.ACTIVE) != first
+
+
+def test_a_subject_and_a_member_have_so_many_jobs_and_no_more(alice: User, bob: User, mod: User) -> None:
+    for _ in range(services.MOST_WAITING):
+        ask("say", text="x", requested_by=alice)
+    with pytest.raises(TooManyJobs, match="wait for this already"):
+        ask("say", text="x", requested_by=bob)
+    for by in (mod, None):
+        assert ask("say", text="x", requested_by=by)
+    for number in range(services.MOST_OF_MEMBER - services.MOST_WAITING):
+        ask("say", f"thing:{number + 2}", text="x", requested_by=alice)
+    with pytest.raises(TooManyJobs, match="You have 200 jobs"):
+        ask("say", "thing:0", text="x", requested_by=alice)
+    assert ask("say", "thing:0", text="x", requested_by=bob)
+
+
+def test_requests_at_once_do_not_pass_the_limit(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MOST_OF_MEMBER", 3)
+    subjects = count()
+
+    def try_it() -> Job | None:
+        try:
+            return ask("say", f"thing:{next(subjects)}", text="x", requested_by=alice)
+        except TooManyJobs:
+            return None
+
+    assert at_once(12, try_it).count(None) == 9  # type: ignore[arg-type]
+    assert Job.objects.count() == 3
 
 
 def test_the_reaper_delivers_again_what_lost_its_queue_row() -> None:

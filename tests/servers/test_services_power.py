@@ -5,11 +5,13 @@ from functools import partial
 import pytest
 from django.utils import timezone
 
+from jobs import services as engine
 from jobs.models import Job
 from portal.models import User
 from servers import services
 from servers.errors import OwnerSuspended, ServerGone
 from servers.models import AuditEvent, Installation, Server
+from tests.api import Api
 from tests.servers.racing import race
 
 
@@ -143,3 +145,15 @@ def test_a_deleted_server_takes_no_press(alice, server, installed, press):
         press(by=alice, server=Server.objects.get(pk=server.pk))
     server.refresh_from_db()
     assert server.desired == "stop"
+
+
+def test_a_member_with_too_many_jobs_is_told_so_on_the_page_and_by_the_api(
+    client, alice, server, installed, monkeypatch
+):
+    monkeypatch.setattr(engine, "MOST_OF_MEMBER", 0)
+    client.force_login(alice)
+    answer = client.post(f"/servers/{server.name}/stop/", headers={"HX-Request": "true"})
+    assert (answer.status_code, "You have 0 jobs under way" in answer.headers["HX-Trigger"]) == (409, True)
+    refusal = Api(alice)("post", f"/servers/{server.name}/stop", None)
+    assert (refusal.status_code, "under way" in refusal.json()["detail"]) == (409, True)
+    assert not Job.objects.exists()
