@@ -108,6 +108,26 @@ def test_a_line_is_followed_by_a_wake_up_and_a_part_of_one_is_not(launched, pipe
     assert is_poked(pipe)
 
 
+def test_a_line_that_is_begun_and_not_ended_is_ended_after_a_while_and_its_end_adds_none(
+    launched, pipe: int, tmp_path: Path
+) -> None:
+    game = launched(f"""
+import os
+def say(text, before):
+    while not os.path.exists(f"{tmp_path}/{{before}}"): time.sleep(0.01)
+    sys.stdout.write(text); sys.stdout.flush()
+say("one\\nLoading", "wake")
+say("\\n50%", "second")
+say(" done\\n\\nend", "third")
+""")
+    assert game.read(until=b"Loading\n") == b"one\nLoading\n"
+    assert is_poked(pipe)
+    (tmp_path / "second").touch()
+    assert game.read(until=b"50%\n") == b"50%\n"
+    (tmp_path / "third").touch()
+    assert game.read() == b" done\n\nend"
+
+
 def test_the_game_says_goodbye_while_it_is_stopped(launched, pipe: int) -> None:
     bye = "def bye(*_):\n  for n in range(5000): print('bye', n)\n  sys.exit(3)\n"
     game = launched(bye + "signal.signal(signal.SIGINT, bye)\nprint('up')\nwhile True: time.sleep(100)")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from servers.runtime import console as reader
+from servers.runtime.keeper import console as keeper_console
 from servers.runtime.keeper.console import Console
 from tests.servers.host import GAME, Host, kill_keeper
 from tests.stack import wait_for
@@ -53,6 +54,40 @@ def test_a_line_is_told_once_it_is_whole(folder: Path) -> None:
     assert read(folder, cursor) == ([], cursor)
     log.end_line()
     assert read(folder, cursor)[0] == ["more"]
+
+
+def test_a_line_that_is_begun_and_not_ended_is_told_after_a_while(folder: Path, monkeypatch) -> None:
+    """Nothing is lost or doubled, and an end that comes late adds no empty line."""
+    monkeypatch.setattr(keeper_console, "BEGUN_SECONDS", 0.0)
+    log = writer(folder)
+    assert log.due == float("inf")
+    log.write(b"one\nLoading")
+    log.end_begun_line()
+    log.end_begun_line()
+    assert read(folder)[0] == ["one", "Loading"]
+    log.write(b"\n")
+    log.write(b"\nhalf")
+    log.end_begun_line()
+    log.write(b" the rest\nlast")
+    log.end_begun_line()
+    log.remark("It ended.")
+    assert read(folder)[0] == ["one", "Loading", "", "half", " the rest", "last", "[left4me] It ended."]
+
+
+def test_a_line_is_not_ended_before_its_time_however_often_something_comes(folder: Path) -> None:
+    log = writer(folder)
+    log.write(b"10%")
+    due = log.due
+    log.write(b" 20%")
+    log.end_begun_line()
+    assert log.due == due < float("inf") and read(folder) == ([], "")
+    log.write(b"\nnext")
+    assert log.due > due
+
+
+def test_a_game_that_waits_behind_the_begin_of_a_line_shows_it(host: Host) -> None:
+    host.runtime.start(host.spec("#!/bin/sh\nprintf 'Loading …'\nwhile :; do sleep 0.05; done\n"))
+    host.wait_line("Loading …")
 
 
 def test_a_remark_begins_a_line_also_after_a_keeper_that_died_in_one(folder: Path) -> None:

@@ -5,10 +5,13 @@ segment's name is this one's start plus its size and a position never means two 
 a newline. The last two are kept.
 """
 
+import math
 import os
+import time
 
 SEGMENT_BYTES = 8 << 20
 LINE_BYTES = 64 << 10  # a longer line is broken when a segment must end
+BEGUN_SECONDS = 1.0  # a line that is not ended within them is ended here, so that its begin (“Loading …”) is seen
 MARK = b"[left4me] "
 
 
@@ -28,6 +31,8 @@ class Console:
         self._folder = folder
         self._limit = segment_bytes
         self._lost = 0
+        self._begun_at = math.inf
+        self._ended_early = False
         starts = segment_starts(folder)
         self._open(starts[-1] if starts else 0)
 
@@ -38,7 +43,9 @@ class Console:
         self._at_line_start = not self._size or os.pread(self._file, 1, self._size - 1) == b"\n"
 
     def write(self, data: bytes) -> None:
-        """Append output as it came."""
+        """Append output as it came, but for the end of a line that was ended already."""
+        if self._ended_early and data:
+            data, self._ended_early = data.removeprefix(b"\n"), False
         if self._lost:
             self._report_loss()
         if self._size >= self._limit:
@@ -49,6 +56,21 @@ class Console:
             if self._at_line_start:
                 self._rotate()
         self._append(data)
+        if self._at_line_start:
+            self._begun_at = math.inf
+        elif b"\n" in data or self._begun_at == math.inf:
+            self._begun_at = time.monotonic()
+
+    @property
+    def due(self) -> float:
+        """When to call `end_begun_line` (`time.monotonic`)."""
+        return self._begun_at + BEGUN_SECONDS
+
+    def end_begun_line(self) -> None:
+        """End a line that the game has begun and not ended, once it is `due`; what it prints next is another line."""
+        if time.monotonic() >= self.due:
+            self.end_line()
+            self._ended_early = True
 
     def remark(self, text: str) -> None:
         """Append a line of the keeper's own."""

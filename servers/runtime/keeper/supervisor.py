@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import selectors
 import signal
 import socket
@@ -55,12 +56,14 @@ class Supervisor:
         self._tell("starting")  # names this keeper, so it comes after the handlers
         self._start()
         while not self.finished:
-            timeout = max(self.deadlines[0][0] - time.monotonic(), 0) if self.deadlines else None
+            due = min([at for at, _ in self.deadlines[:1]] + [self.console.due])
+            timeout = max(due - time.monotonic(), 0) if due < math.inf else None
             for key, _ in self.selector.select(timeout):
                 if key.fileobj is wake:
                     wake.recv(4096)
                 else:
                     self._take_output()
+            self.console.end_begun_line()
             self._look()
             self._due()
 
