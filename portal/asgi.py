@@ -11,5 +11,6 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 
 from jobs.consumers import urlpatterns  # noqa: E402
 from portal.identity import Credentials  # noqa: E402
+from portal.turns import InTurn  # noqa: E402
 
-application = ProtocolTypeRouter({"http": pages, "websocket": Credentials(URLRouter(urlpatterns))})
+application = ProtocolTypeRouter({"http": InTurn(pages), "websocket": Credentials(URLRouter(urlpatterns))})
