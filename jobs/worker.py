@@ -7,6 +7,7 @@ from django.db import Error, InterfaceError, OperationalError, connection
 
 from jobs import lease as leases
 from jobs import registry
+from jobs.full_disk import SENTENCE, is_full
 from jobs.lease import Lease
 from jobs.models import Job
 from jobs.run import Cancelled, Ending, Run
@@ -62,10 +63,12 @@ def _call(job: Job, run: Run) -> Ending:
         log.exception("Job %s cannot run", job.pk)
         return Ending(Job.State.FAILED, OTHER_VERSION)
     except registry.JobError as error:
-        return Ending(Job.State.FAILED, str(error))
+        return Ending(Job.State.FAILED, SENTENCE if is_full(error) else str(error))
     except (Exception, SystemExit) as error:
         log.exception("Job %s (%s) failed", job.pk, job.kind)
         run.log(traceback.format_exception_only(error)[-1])
+        if is_full(error):
+            return Ending(Job.State.FAILED, SENTENCE)
         lost = isinstance(error, OperationalError | InterfaceError)
         return Ending(Job.State.FAILED, DATABASE_LOST if lost else UNEXPECTED)
     return Ending(Job.State.SUCCEEDED)

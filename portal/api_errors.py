@@ -11,6 +11,7 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
 from jobs.api_pages import FieldError
+from jobs.full_disk import SENTENCE, is_full
 from jobs.strict_json import Unreadable
 from servers import errors as refusals
 from servers.games import SettingsError, UnknownGame
@@ -43,6 +44,7 @@ def responses(path: str, method: str, has_body: bool) -> dict[int, Any]:
     statuses = {401, 422, 429} | ({400, 413} if has_body else set()) | ({403, 404} if "{" in path else set())
     asks_the_game = path.endswith(ASKING)
     statuses |= {409} if method != "get" or asks_the_game else set()
+    statuses |= {507} if method != "get" else set()
     statuses |= {403} if path == "/api/v1/installations" else set()
     statuses |= {504} if asks_the_game else set()
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
@@ -102,6 +104,8 @@ def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
+    if is_full(error):
+        return problem(507, SENTENCE)
     logger.error("The API failed on %s %s", request.method, request.path, exc_info=error)
     return problem(500, "Something went wrong here, and was logged. Try again, or tell an administrator.")
 

@@ -21,6 +21,7 @@ from servers.models import Node, Server
 
 OLDEST_QUEUED = 120  # seconds
 AGENT_SILENT = timedelta(minutes=1)
+NEARLY_FULL = 1 << 30  # bytes
 
 
 @never_cache
@@ -54,11 +55,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def problems() -> dict[str, str]:
-    """What keeps the portal from working, by part: `database`, `queue`, `agents`."""
+    """What keeps the portal from working, by part: `database`, `queue`, `agents`, `disk`."""
     try:
         with connection.cursor() as db:
             db.execute("SELECT 1")
-        checks: dict[str, Callable[[], str]] = {"queue": _queue, "agents": _agents}
+        checks: dict[str, Callable[[], str]] = {"queue": _queue, "agents": _agents, "disk": _disk}
         return {part: sentence for part, check in checks.items() if (sentence := check())}
     except DatabaseError:
         return {"database": "The database does not answer."}
@@ -77,6 +78,13 @@ def _agents() -> str:
     now = timezone.now()
     silent = [node.slug for node in busy if not node.agent_seen_at or now - node.agent_seen_at > AGENT_SILENT]
     return f"No sign of life from the agent of: {', '.join(silent)}." if silent else ""
+
+
+def _disk() -> str:
+    """Nodes whose disk is nearly full, as their agents say."""
+    free = {node.slug: node.agent_info.get("disk_free") for node in Node.objects.all()}
+    full = [f"{name} ({size} bytes free)" for name, size in free.items() if size is not None and size < NEARLY_FULL]
+    return f"The disk is nearly full on: {', '.join(full)}. Make room." if full else ""
 
 
 class DatabaseCollector(Collector):

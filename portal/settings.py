@@ -66,6 +66,8 @@ DELETED_PER_USER = int(os.environ.get("LEFT4ME_DELETED_PER_USER", "10"))
 # Bytes: one uploaded file, and all that a member has on disk (the second by its former name, when only layers counted).
 UPLOAD_MAX = int(os.environ.get("LEFT4ME_UPLOAD_MAX", str(2 << 30)))
 DISK_QUOTA = int(os.environ.get("LEFT4ME_DISK_QUOTA") or os.environ.get("LEFT4ME_LAYER_QUOTA") or 40 << 30)
+# A piece of an upload: what is larger is kept in a scratch file, on a disk that may be full.
+FILE_UPLOAD_MAX_MEMORY_SIZE = 9 << 20
 # Seconds from one measurement of what a running server has written to the next.
 DISK_SECONDS = float(os.environ.get("LEFT4ME_DISK_SECONDS", "30"))
 # Bytes of downloads from the Workshop that no layer has any more; they spare downloading them again.
@@ -106,6 +108,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "portal.full_disk.FullDisk",
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"

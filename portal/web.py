@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import io
 import os
 import resource
 import socket
@@ -14,6 +15,7 @@ from daphne.server import Server as DaphneServer
 from django.conf import settings
 from django.db import connections
 from twisted.internet import reactor
+from twisted.web import http
 
 from jobs.supervision import tell_ready
 from portal.admission import Admission, Factory, Share
@@ -27,6 +29,8 @@ DOOR_SECONDS = 30  # to be let in, when thousands come at once
 MAX_MESSAGE = 4096  # bytes; clients have nothing to say
 CONNECTIONS = 16_384  # beside websockets
 daphne.server.HTTPFactory = Factory  # type: ignore[attr-defined]  # daphne makes what this name says
+# Twisted keeps bodies in scratch files, and ends the connection when their disk is full: no page could say so.
+http._getContentFile = lambda length: io.BytesIO()
 
 
 def endpoints(*, host: str, port: int | None, unix: list[str], fd: int | None) -> list[str]:

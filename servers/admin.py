@@ -95,7 +95,7 @@ class ServerAdmin(ReadOnlyAdmin):
         "unit_detail", "unit_at", "query", "query_at", "created_at", "deleted_at",
     )  # fmt: skip
     inlines = (MembershipInline,)
-    actions = ("stop", "restart", "set_limits", "transfer", "restore")
+    actions = ("stop", "restart", "set_limits", "transfer", "restore", "delete_for_good")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Server]:
         return super().get_queryset(request).select_related("owner", "node", "blueprint", "installation")
@@ -147,6 +147,11 @@ class ServerAdmin(ReadOnlyAdmin):
     def restore(self, request: HttpRequest, server: Server) -> str:
         services.restore_server(by=member(request), server=server)
         return f"{server} is being restored."
+
+    @Confirmed("Delete for good", "Of servers that were deleted: nobody can bring them back then.", REFUSALS)
+    def delete_for_good(self, request: HttpRequest, server: Server) -> str:
+        services.delete_for_good(by=member(request), server=server)
+        return f"{server} is being deleted for good."
 
 
 @admin.register(Node)

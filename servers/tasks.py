@@ -9,6 +9,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from jobs.full_disk import SENTENCE
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import access, games, ingame, installing, own_files, services
@@ -29,6 +30,7 @@ from servers.services.updates import CHECK
 from servers.specs import server_spec
 
 WAIT_FOR_NAMESAKE = 60  # seconds
+FULL = 1 << 20  # bytes that are left of a disk on which a copy failed
 
 
 @job_kind(START, time_limit=300, quick=True)
@@ -115,7 +117,12 @@ def clone(run: Run, server: int, source: int) -> None:
         partial = into.with_name("upper.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
-        run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
+        try:
+            run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
+        except JobError as error:
+            is_full = shutil.disk_usage(partial.parent).free < FULL
+            shutil.rmtree(partial, ignore_errors=True)
+            raise JobError(SENTENCE if is_full else str(error)) from error
         partial.rename(into)
         work.measure(run, target)
         run.log(f"The files of {origin.name} were copied.")

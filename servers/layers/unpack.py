@@ -9,6 +9,7 @@ import resource
 import sys
 from pathlib import Path
 
+from jobs.full_disk import SENTENCE, is_full
 from servers.layers.archives import reader
 from servers.layers.writer import Refused, Writer, shown
 
@@ -32,6 +33,8 @@ def sentence(error: Exception, filename: str) -> str:
     """Why the archive was not unpacked, and what to do."""
     if isinstance(error, Refused):
         return str(error)
+    if is_full(error):
+        return SENTENCE
     if isinstance(error, MemoryError):
         return f"“{filename}” needs more than {MEMORY >> 20} MB of memory to unpack. Pack it in an ordinary way."
     if isinstance(error, OSError) and error.errno not in MALFORMED:

@@ -53,6 +53,16 @@ async function send(field, file, say) {
   return begun.key;
 }
 
+// A full disk may end a connection, too: the portal then says so where it tells how it is.
+async function fullDisk() {
+  try {
+    const { problems } = await (await fetch("/readyz")).json();
+    return problems.disk && "The disk is full. Delete what is not needed or ask an admin to make room, then choose the same file to go on.";
+  } catch {
+    return "";
+  }
+}
+
 // A lost connection is waited for; what the portal refuses is told.
 async function persist(field, url, piece, say) {
   for (let attempt = 1; ; attempt++) {
@@ -60,7 +70,7 @@ async function persist(field, url, piece, say) {
       return await ask(field, url, "PUT", piece);
     } catch (error) {
       if (error instanceof Problem || attempt === ATTEMPTS) throw error;
-      say("The connection was lost. Trying again…");
+      say((await fullDisk()) || "The connection was lost. Trying again…");
       await sleep(WAIT_MS * 2 ** attempt);
     }
   }
@@ -87,7 +97,8 @@ function follow(field) {
       const name = field.closest("form").querySelector("[name=name]");
       if (name && !name.value) name.value = file.name.replace(/\.(vpk|zip|7z|tar(\.\w+)?|t[gx]z|tbz2)$/i, "").slice(0, 60);
     } catch (error) {
-      say(error instanceof Problem ? error.message : "The portal could not be reached. Choose the same file to go on.");
+      if (error instanceof Problem) say(error.message);
+      else say((await fullDisk()) || "The portal could not be reached. Choose the same file to go on.");
     } finally {
       submit.disabled = chooser.disabled = false;
     }
