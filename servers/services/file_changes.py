@@ -104,4 +104,5 @@ def _enqueue(server: Server, kind: str, title: str, *, by: "User") -> Job:
         node=server.node.slug,
         requested_by=by,
         coalesce=True,
+        join=Job.ACTIVE if kind == LOOK else (),  # what is to be reverted is in no argument
     )

@@ -37,6 +37,7 @@ def install_game(*, by: "User | None", node: Node, game: str, update: bool = Fal
         node=node.slug,
         requested_by=by,
         coalesce=True,
+        join=Job.ACTIVE,
         time_limit=TIME_LIMIT,
     )
 
@@ -52,6 +53,7 @@ def clean_up_game(*, by: "User | None", node: Node, game: str, unused: bool = Tr
         node=node.slug,
         requested_by=by,
         coalesce=True,
+        join=Job.ACTIVE,
     )
 
 

@@ -68,10 +68,11 @@ def create_layer(
     return layer
 
 
-def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None) -> Job:
+def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None, is_changed: bool = False) -> Job:
     """Ask for a new build of what the layer's source says now; of an archive, from `upload`, which `by` has uploaded.
 
-    Raises `LayerInvalid`, `DiskLimit`.
+    `is_changed`: a build under way may have read the source before, so it is not this one. Raises `LayerInvalid`,
+    `DiskLimit`.
     """
     is_archive = layer.kind == Layer.Kind.ARCHIVE
     with transaction.atomic():
@@ -86,6 +87,7 @@ def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None) 
             node=seeds.ensure_node().slug,
             requested_by=by,
             coalesce=True,
+            join=() if is_changed else Job.ACTIVE,
             time_limit=TIME_LIMIT,
         )
 
@@ -104,7 +106,7 @@ def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job
     with transaction.atomic():
         _locked(layer)
         Layer.objects.filter(pk=layer.pk).update(source=dict(source))
-        return build_layer(by=by, layer=layer)
+        return build_layer(by=by, layer=layer, is_changed=True)
 
 
 def change_script(*, by: "User", layer: Layer, script: str, network: bool) -> Job:

@@ -14,7 +14,7 @@ from jobs.services import enqueue
 from servers import games, own_files
 from servers.errors import OwnerSuspended, ServerGone
 from servers.layers import stack
-from servers.models import Server, ServerFile
+from servers.models import AuditEvent, Server, ServerFile
 from servers.services.common import locked, record, supersede
 from servers.services.installations import installation_for_start
 from servers.services.own_files import record_started_files
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from portal.models import User
 
 START, STOP, RESTART = "servers.start", "servers.stop", "servers.restart"
+# A game that runs or is stopped is not started or stopped twice, but it would be restarted twice.
+JOINED = {START: Job.ACTIVE, STOP: Job.ACTIVE, RESTART: (*Job.ACTIVE, Job.State.SUCCEEDED)}
 
 
 def start_server(*, by: "User | None", server: Server) -> Job:
@@ -96,7 +98,10 @@ def record_start(*, server: Server, files: Sequence[ServerFile]) -> None:
 def _press(
     server: Server, kind: str, verb: str, desired: Server.Desired, *, by: "User | None", after: Job | None = None
 ) -> Job:
+    """Ask for the job. Somebody who presses twice within seconds, and whom nobody came between, pressed once."""
     Server.objects.filter(pk=server.pk).update(desired=desired)
+    last = AuditEvent.objects.filter(server=server).order_by("-pk").first()
+    is_same = last is not None and (last.action, last.actor_id) == (verb.lower(), by and by.pk)
     job = enqueue(
         kind=kind,
         subject=server.topic,
@@ -106,8 +111,10 @@ def _press(
         requested_by=by,
         after=after,
         coalesce=True,
+        join=JOINED[kind] if is_same else (),
     )
-    record(by, server, verb.lower(), job=job.pk)
+    if not (last and is_same and last.detail.get("job") == job.pk):
+        record(by, server, verb.lower(), job=job.pk)
     return job
 
 

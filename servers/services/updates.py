@@ -31,6 +31,7 @@ def request_check(*, by: "User | None", node: Node, game: str) -> Job:
         node=node.slug,
         requested_by=by,
         coalesce=True,
+        join=Job.ACTIVE,
     )
 
 

@@ -1,5 +1,6 @@
 """Start, stop and restart: one transaction for wish and job; the last press wins."""
 
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -157,3 +158,55 @@ def test_a_member_with_too_many_jobs_is_told_so_on_the_page_and_by_the_api(
     refusal = Api(alice)("post", f"/servers/{server.name}/stop", None)
     assert (refusal.status_code, "under way" in refusal.json()["detail"]) == (409, True)
     assert not Job.objects.exists()
+
+
+PRESSES = [services.start_server, services.stop_server, services.restart_server]
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+@pytest.mark.parametrize("press", PRESSES)
+def test_twenty_presses_at_once_are_one_job_and_one_entry(transactional_db, alice, server, installed, press, state):
+    first = press(by=alice, server=server)
+    if state == "running":
+        set_state(first, "running")
+    found = race([partial(press, by=alice, server=server)] * 20)
+    assert {*found} == {first}
+    assert Job.objects.count() == 1
+    assert AuditEvent.objects.filter(server=server).count() == 1
+
+
+def test_a_restart_pressed_twice_restarts_once_also_when_the_first_was_quick(alice, server, installed):
+    first = services.restart_server(by=alice, server=server)
+    set_state(first, "succeeded")
+    assert services.restart_server(by=alice, server=server) == first
+
+
+@pytest.mark.parametrize("between", ["stop", "settings", "another's press", "six seconds", "its failure"])
+def test_a_restart_that_means_something_new_is_done(alice, bob, server, installed, share, between):
+    first = services.restart_server(by=alice, server=server)
+    set_state(first, "failed" if between == "its failure" else "running")
+    by = alice
+    if between == "stop":
+        services.stop_server(by=alice, server=server)
+    elif between == "settings":
+        services.change_settings(by=alice, server=server, changes={})
+    elif between == "another's press":
+        by = bob
+    else:
+        Job.objects.update(created_at=timezone.now() - timedelta(seconds=6 if between == "six seconds" else 0))
+    again = services.restart_server(by=by, server=server)
+    assert again != first
+    assert states(again) == ["queued"]
+
+
+def test_a_look_and_a_build_that_run_are_joined_but_not_by_a_change(alice, server, node):
+    look = services.look_at_files(by=alice, server=server)
+    set_state(look, "running")
+    assert services.look_at_files(by=alice, server=server) == look
+    layer = services.create_layer(
+        by=alice, name="Mine", game="practice", kind="files", visibility="private", source={"files": {"a.cfg": "x"}}
+    )
+    build = Job.objects.get(subject=layer.topic)
+    set_state(build, "running")
+    assert services.build_layer(by=alice, layer=layer) == build
+    assert services.write_layer_file(by=alice, layer=layer, path="a.cfg", text="y") != build

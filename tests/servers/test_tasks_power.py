@@ -3,9 +3,11 @@
 import shutil
 import socket
 import time
+from datetime import timedelta
 from functools import partial
 
 from django.conf import settings as django_settings
+from django.utils import timezone
 
 from jobs import services as engine
 from jobs.models import Job
@@ -94,6 +96,7 @@ def test_a_worker_killed_in_mid_start_can_be_followed_by_another_start(portal, p
     wait_for(lambda: Job.objects.get(pk=start.pk).state == "running", what="the start running")
     portal.kill("cluster")
     portal.start("cluster")
+    Job.objects.update(created_at=timezone.now() - timedelta(seconds=6))  # pressed at once, it would be the same press
     again = services.start_server(by=alice, server=practice)
     assert settled(start, 70) in ("succeeded", "lost")
     assert settled(again, 30) == "succeeded"
