@@ -121,7 +121,9 @@ class Watch:
     def _changed(self, seen: _Seen, state: UnitState) -> None:
         self.consoles.read_now(seen.server.name)
         server, detail = seen.server, state.detail[:DETAIL_LENGTH]
-        if (state.unit, detail) != (server.unit, server.unit_detail):
+        # A restart may be too quick for the stop to be seen: then only `since` tells that this is another run.
+        is_new_run = state.since not in (None, server.unit_at)
+        if is_new_run or (state.unit, detail) != (server.unit, server.unit_detail):
             services.record_unit(server=server, unit=state.unit, detail=detail, at=state.since)
             server.unit = state.unit
         seen.state = state

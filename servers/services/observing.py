@@ -15,7 +15,7 @@ from servers.seeds import ensure_node
 def record_unit(*, server: Server, unit: str, detail: str, at: datetime | None) -> None:
     """The state the runtime reports. What the game answered before the change no longer holds."""
     values: dict[str, Any] = {"unit": unit, "unit_detail": detail, "unit_at": at or timezone.now()}
-    if unit != server.unit:
+    if unit != server.unit or at not in (None, server.unit_at):
         values |= {"query": {}, "query_at": None}
     if Server.objects.filter(pk=server.pk).update(**values):
         events.publish(server.topic)

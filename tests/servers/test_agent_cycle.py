@@ -4,7 +4,9 @@ import os
 import signal
 
 from jobs.models import Job
+from jobs.worker import run_job
 from servers import services
+from servers.agent.watch import Watch
 from servers.models import Node, Server
 from servers.runtime import get_runtime
 from tests.servers.living import lines_of, sees, settled, state_of
@@ -76,3 +78,24 @@ def test_the_agent_beats_and_a_second_one_refuses(portal, practice, node):
     first = portal.processes["agent"]
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
+
+
+def test_a_restart_too_quick_for_the_agent_to_see_begins_a_new_run(portal, practice, alice, node):
+    """The agent that looks is this process, so that it looks just before and just after."""
+    watch = Watch(node)
+    run_job(services.start_server(by=alice, server=practice).pk)
+    watch.step()
+    practice.refresh_from_db()
+    began = practice.unit_at
+    services.record_query(server=practice, query={"map": "old"}, publish=False)
+    run_job(services.restart_server(by=alice, server=practice).pk)
+    watch.scan_soon()
+    watch.step()
+    practice.refresh_from_db()
+    assert (practice.unit, practice.query) == ("running", {})
+    assert practice.unit_at == state_of(practice).since > began
+    services.record_query(server=practice, query={"map": "new"}, publish=False)
+    watch.scan_soon()
+    watch.step()
+    practice.refresh_from_db()
+    assert practice.query == {"map": "new"}, "the same run keeps its answer"
