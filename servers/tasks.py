@@ -19,6 +19,7 @@ from servers.models import KEEP_DELETED, Installation, Node, Right, Server, Serv
 from servers.provenance import work
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
+from servers.runtime.files import require_room
 from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, FORGET, PURGE, RESTORE
@@ -55,6 +56,7 @@ def restart(run: Run, server: int) -> None:
     with _explained():
         target = _present(server)
         if not _is_superseded(run, target, Server.Desired.RUN, STOP):
+            _require_startable(target)
             _halt(run, target)
             run.check()
             _launch(run, target)
@@ -192,6 +194,14 @@ def _is_superseded(run: Run, server: Server, desired: Server.Desired, *kinds: st
     return newer is not None
 
 
+def _require_startable(server: Server) -> None:
+    """Before a game that runs is stopped to be started again: what can be known of that is told now, and it runs on."""
+    require_room(Path(settings.STATE_DIR))
+    stack.for_start(server)
+    current = Installation.objects.filter(node=server.node, game=server.game, is_current=True).first()
+    _require_files(current)
+
+
 def _launch(run: Run, server: Server) -> None:
     _wait_for_namesake(run, server)  # first: what runs under this name may be the deleted one
     runtime = get_runtime()
@@ -239,7 +249,10 @@ def _halt(run: Run, server: Server) -> None:
 
 
 def _take_current_version(server: Server, layers: Sequence[Path]) -> Installation:
-    found = services.use_current_version(server=server, layers=[path.name for path in layers])
+    return _require_files(services.use_current_version(server=server, layers=[path.name for path in layers]))
+
+
+def _require_files(found: Installation | None) -> Installation:
     if not found:
         raise JobError("The game is not installed on this machine. Press Start: that installs it first.")
     if not folder(found).is_dir():

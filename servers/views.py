@@ -13,6 +13,7 @@ from jobs.pages import View, member, members_only, page_of
 from servers import access
 from servers.activity import RANGES, Range, series, spans
 from servers.models import Right, Server
+from servers.services.power import RESTART
 from servers.shown import Shown, for_display, show, show_all
 
 if TYPE_CHECKING:
@@ -81,10 +82,12 @@ def side_context(server: Server) -> dict[str, Any]:
 
 def _failed_last(shown: Shown) -> Job | None:
     """The last job, if it did not succeed and nothing has happened since."""
-    if shown.job or shown.server.is_live:
+    if shown.job:
         return None
     last = Job.objects.about(shown.server.topic).first()
-    return last if last and last.state in (Job.State.FAILED, Job.State.LOST) else None
+    if not last or (shown.server.is_live and last.kind != RESTART):  # refused, it runs on as before
+        return None
+    return last if last.state in (Job.State.FAILED, Job.State.LOST) else None
 
 
 @require_safe

@@ -6,14 +6,16 @@ import time
 from datetime import timedelta
 from functools import partial
 
+import pytest
 from django.conf import settings as django_settings
 from django.utils import timezone
 
 from jobs import services as engine
 from jobs.models import Job
+from jobs.worker import run_job
 from servers import services
 from servers.models import Installation, Server
-from servers.runtime import get_runtime
+from servers.runtime import files, get_runtime
 from tests.servers.living import lines_of, settled, state_of
 from tests.servers.racing import race
 from tests.stack import wait_for
@@ -153,3 +155,26 @@ def test_a_port_that_another_program_has_is_left_to_it(portal, practice, alice):
         assert (moved.name, moved.number) == (port.name, port.number + 1)
     settled(services.restart_server(by=alice, server=practice))
     assert practice.ports.get() == moved, "its own game is no other program"
+
+
+@pytest.mark.parametrize("lack", ["room", "files"])
+def test_a_restart_that_could_not_start_again_leaves_the_game_running_and_says_why(
+    portal, practice, alice, client, monkeypatch, lack
+):
+    run_job(services.start_server(by=alice, server=practice).pk)
+    pid = state_of(practice).pid
+    Server.objects.filter(pk=practice.pk).update(unit="running")  # as an agent would see it
+    if lack == "room":
+        monkeypatch.setattr(files, "START_NEEDS_BYTES", 1 << 60)
+    else:
+        services.folder(Installation.objects.get()).rename(django_settings.STATE_DIR / "elsewhere")
+    restart = services.restart_server(by=alice, server=practice)
+    run_job(restart.pk)
+    restart.refresh_from_db()
+    assert restart.state == "failed"
+    assert ("disk is full" if lack == "room" else "are missing on this machine") in restart.error
+    assert (state_of(practice).unit, state_of(practice).pid) == ("running", pid)
+    client.force_login(alice)
+    page = client.get(f"/servers/{practice.name}/").content.decode()
+    assert "It runs on as before" in page
+    assert "rashed" not in page
