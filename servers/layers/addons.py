@@ -1,34 +1,35 @@
 """Looks into the add-on packages of a build: their files, maps and campaigns, for its row in the database."""
 
+import json
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
+
+from jobs import process
 from jobs.registry import JobError
-from servers import vpk
 from servers.games import Game
 from servers.layers.content import Content, File
+from servers.layers.unpack import REFUSED
 
-MOST_INSIDE = 300_000  # files in all packages of one build
+SECONDS = 600
 
 
 def look_into(content: Content, root: Path, game: Game, *, check: Callable[[], None]) -> None:
-    """Fill in `inside`, `campaigns` and `maps`. Raises `JobError` that names a malformed package."""
-    if not game.addons:
+    """Fill in `inside`, `campaigns` and `maps`, read by a process of its own. Raises `JobError` that names a malformed
+    package."""
+    if not game.addons or not any(file.path.lower().endswith(".vpk") for file in content.files):
         return
     folder = game.addons.partition("/")[0]
-    for file in content.files:
-        if not file.path.lower().endswith(".vpk"):
-            continue
-        check()
-        try:
-            entries = vpk.read_directory(root / file.path)
-            campaigns = vpk.campaigns_of(root / file.path, entries)
-        except vpk.VpkError as error:
-            raise JobError(f"{file.path} is damaged: {error} Get it again, or take it out.") from error
-        unique = {entry.path: entry for entry in entries}
-        content.inside += [File(f"{folder}/{path}", entry.size, file.path) for path, entry in unique.items()]
-        content.campaigns += [vpk.as_json(campaign, file.path) for campaign in campaigns]
-        content.maps += vpk.maps_of(entries)
-        if len(content.inside) > MOST_INSIDE:
-            raise JobError(f"Its add-ons hold more than {MOST_INSIDE} files together. Make several layers of them.")
-    content.maps = sorted(set(content.maps))
+    with tempfile.NamedTemporaryFile() as result:
+        argv = [sys.executable, "-m", "servers.layers.packages", str(root), folder, result.name]
+        ended = process.run(argv, timeout=SECONDS, cwd=settings.BASE_DIR, check=check)
+        if ended.code == REFUSED:
+            raise JobError((ended.output.strip().splitlines() or [""])[-1])
+        if ended.code:
+            raise JobError("Its add-ons could not be read: that took more than it may. Make several layers of them.")
+        found = json.load(result)
+    content.inside = [File(*one) for one in found["inside"]]
+    content.campaigns, content.maps = found["campaigns"], found["maps"]

@@ -11,7 +11,7 @@ from portal.models import User
 from servers import services
 from servers.layers import stack
 from servers.models import Layer, Upload
-from tests.servers.addons import campaign
+from tests.servers.addons import campaign, vpk
 from tests.servers.archives import zipped
 from tests.servers.living import settled
 
@@ -60,6 +60,21 @@ def test_a_damaged_add_on_is_named(portal, client: Client, alice: User):
     job = Job.objects.get()
     assert settled(job) == "failed"
     assert "left4dead2/addons/broken.vpk is damaged" in job.error
+
+
+def test_missions_that_nothing_ends_cost_no_more_than_others(portal, client: Client, alice: User):
+    """They occupied a worker for an hour: each quote was read to the end, over and over."""
+    client.force_login(alice)
+    portal.start("cluster")
+    hostile = b'"' + b'\\"' * 100_000
+    addon = vpk({f"missions/m{number}.txt": hostile for number in range(50)} | {"maps/m1.bsp": b"VBSP"})
+    key = send(client, "a.vpk", addon, piece=1 << 22)
+    form = {"name": "Endless", "game": "left4dead2", "visibility": "private", "upload_key": key}
+    client.post("/new-layer/?kind=archive", form)
+    job = Job.objects.get()
+    assert settled(job, 120) == "succeeded", job.error
+    build = Layer.objects.get().build
+    assert build and build.maps == ["m1"] and len(build.campaigns) == 50
 
 
 def test_an_upload_that_was_damaged_on_its_way_is_refused(portal, client: Client, alice: User):
