@@ -34,6 +34,15 @@ while True:
         print(time.monotonic_ns(), "Player", number, "picked up a first aid kit near the safe room", flush=True)
     time.sleep(1 / {batches})
 """
+FLOOD = """
+import sys, time
+lines = "".join(f"a line of a hundred thousand in each second, number {n} of ten thousand\\n" for n in range(10_000))
+while True:
+    began = time.monotonic()
+    sys.stdout.write(lines)
+    sys.stdout.flush()
+    time.sleep(max(0, began + 0.1 - time.monotonic()))
+"""
 
 
 def figures() -> Iterator[Figure]:
@@ -42,6 +51,7 @@ def figures() -> Iterator[Figure]:
     site = Site()
     yield from _idle(site)
     yield from _end_to_end(site)
+    yield from _beside_a_flood(site)
 
 
 @contextmanager
@@ -128,6 +138,28 @@ def _end_to_end(site: "Site") -> Iterator[Figure]:
     yield Figure(f"{name}.viewers_short_of_the_last_line", seen["open"] - seen["complete"], "viewers", 0)
     yield Figure(f"{name}.client_busy", seen["busy"] * 100, "%_of_a_core")
     yield Figure(f"{name}.agent_cpu", used / SECONDS * 100, "%_of_a_core")
+
+
+def _beside_a_flood(site: "Site") -> Iterator[Figure]:
+    """What another server's viewers notice of a game that prints 100,000 lines a second, once its savings are spent."""
+    from jobs.models import Line, Stream
+    from servers.agent.allowance import A_SECOND
+    from tests.load.processes import cpu
+    from tests.stack import wait_for
+
+    with _games(site) as (play, stack):
+        stream, flood = play(GAME.format(lines=LINES, batches=BATCHES)), play(FLOOD)
+        agent = stack.start("agent")
+        _seen_running(site, 2)
+        told = Line.objects.filter(stream=flood, text__contains=" lines were dropped")
+        wait_for(told.exists, seconds=120, what="lines being dropped")
+        before, used, began = Stream.objects.get(pk=flood).last_seq, cpu(agent.pid), time.monotonic()
+        committed = _committed(stream)
+        lasted = time.monotonic() - began
+        stored, used = Stream.objects.get(pk=flood).last_seq - before, cpu(agent.pid) - used
+    yield from latencies("console.beside_a_flood.game_to_committed", committed, p99=1000)
+    yield Figure("console.flood_stored", stored / lasted, "lines/s", 1.5 * A_SECOND)
+    yield Figure("console.flood_agent_cpu", used / lasted * 100, "%_of_a_core")
 
 
 def _committed(stream: int) -> list[float]:
