@@ -86,9 +86,9 @@ class DiskOut(Schema):
     bytes: int
     measured_at: datetime | None = Field(description="Null until it was measured.")
     is_cut: bool = Field(description="Whether there is more that could not be counted.")
-    used: int = Field(description="Of its owner in all: layers, uploads, servers, deleted servers.")
-    limit: int | None = Field(description="Of its owner; null: none.")
-    warning: str = Field(description="A sentence near the limit and beyond it, else empty.")
+    used: int | None = Field(None, description="Of its owner in all, layers and uploads too, for who may start it.")
+    limit: int | None = Field(None, description="Of its owner, for who may start it; null: none.")
+    warning: str = Field("", description="A sentence near that limit and beyond it, for who may start it.")
 
 
 class ServerOut(Schema):
@@ -126,9 +126,11 @@ class ServerOut(Schema):
         return effective(server, server.blueprint, game and game.limits)
 
     @staticmethod
-    def resolve_disk(server: Server) -> dict[str, Any]:
+    def resolve_disk(server: Server, context: Any) -> dict[str, Any]:
         whole = last_known(server.owner)
         measured = {"bytes": server.disk_bytes, "measured_at": server.disk_measured_at, "is_cut": server.disk_is_cut}
+        if Right.POWER not in access.rights(_user(context), server):
+            return measured
         return measured | {"used": whole.used, "limit": whole.limit, "warning": whole.sentence}
 
     @staticmethod

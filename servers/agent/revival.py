@@ -19,7 +19,7 @@ from servers.services.power import RESTART, START
 
 log = logging.getLogger(__name__)
 FIRST_CHECK = 1.0  # seconds after it was first seen not to run: somebody may just be restarting the unit by hand
-CHECK_EVERY = 2.0  # seconds, per server that does not run
+CHECK_EVERY, REFUSED_PAUSE = 2.0, 60.0  # seconds, per server that does not run, and per one that may not
 ATTEMPTS = 3
 WITHIN = timedelta(minutes=15)
 FIRST_PAUSE = 3.0  # seconds after the last job; five times as long after each attempt
@@ -44,6 +44,7 @@ class Revival:
             services.start_server(by=None, server=server)
         except (ServerError, games.UnknownGame) as error:
             log.warning("%s should run and cannot be started: %s", server.name, error)
+            self._next_check[server.pk] = time.monotonic() + REFUSED_PAUSE
 
 
 def _is_due(server: Server) -> bool:

@@ -13,7 +13,7 @@ from servers.errors import UploadRefused
 from servers.layers.writer import NAMES, Refused, checked
 from servers.models import Upload
 from servers.services.layers import stale_since
-from servers.services.quotas import locked_member, require_room
+from servers.services.quotas import locked_member, note_use, require_room
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -47,6 +47,7 @@ def begin_upload(*, by: "User", filename: str, size: int) -> Upload:
         upload = Upload.objects.create(key=uuid.uuid4(), owner=owner, filename=filename, size_bytes=size)
         place_of(upload).parent.mkdir(parents=True, exist_ok=True)
         place_of(upload).touch(mode=0o640)
+    note_use(by.pk)
     return upload
 
 
@@ -85,6 +86,7 @@ def discard_upload(*, key: str, owner: int) -> None:
     for upload in Upload.objects.filter(pk=key, owner=owner):
         place_of(upload).unlink(missing_ok=True)
         upload.delete()
+        note_use(upload.owner_id)
 
 
 def discard_stale_uploads() -> int:

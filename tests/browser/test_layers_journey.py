@@ -5,14 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.conf import settings as django_settings
 from playwright.sync_api import Page, Route, expect
 
 from jobs import events
 from portal.models import User
-from servers.models import Layer, Server, Upload
+from servers.models import Layer, Node, Server, Upload
 from tests.browser.conftest import serious_problems
 from tests.browser.scene import make_stack
 from tests.servers.addons import campaign
+from tests.servers.test_full_disk import filled, small_disk
 from tests.stack import Stack
 
 pytestmark = pytest.mark.browser
@@ -55,6 +57,30 @@ def test_an_add_on_is_uploaded_over_a_lost_connection_and_becomes_a_layer(
     expect(page.locator("main")).to_contain_text("Dead Line")
     expect(page.locator("main")).to_contain_text("dl_m1")
     assert not Upload.objects.exists()
+
+
+def test_an_upload_says_that_the_disk_is_full_and_goes_on_once_there_is_room(
+    portal: Stack, open_page: OpenPage, alice: User, node: Node, tmp_path: Path
+) -> None:
+    (tmp_path / "Large.zip").write_bytes(os.urandom(10 << 20))
+    page = open_page(portal.start_web(), alice)
+    page.goto("/new-layer/?game=left4dead2")
+    status = page.locator("#upload-status")
+    with small_disk(django_settings.STATE_DIR, "20m") as disk:
+        (disk / "uploads").mkdir()
+        with filled(disk):
+            page.set_input_files("#upload-file", tmp_path / "Large.zip")
+            expect(status).to_contain_text("The disk is full. Nothing that was there is lost")
+        page.set_input_files("#upload-file", tmp_path / "Large.zip")
+        expect(status).to_have_text("Large.zip is here.", timeout=60_000)
+        # Whatever ends the connection: a disk that the node calls nearly full is named, not the connection.
+        Node.objects.update(agent_info={"disk_free": 1})
+        page.route("**/uploads/", lambda route: route.abort())
+        page.evaluate("localStorage.clear()")
+        (tmp_path / "Other.zip").write_bytes(b"x")
+        page.set_input_files("#upload-file", tmp_path / "Other.zip")
+        expect(status).to_contain_text("The disk is full. Delete what is not needed")
+        portal.stop("web")
 
 
 def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(

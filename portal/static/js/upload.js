@@ -97,6 +97,7 @@ function follow(field) {
       const name = field.closest("form").querySelector("[name=name]");
       if (name && !name.value) name.value = file.name.replace(/\.(vpk|zip|7z|tar(\.\w+)?|t[gx]z|tbz2)$/i, "").slice(0, 60);
     } catch (error) {
+      chooser.value = ""; // else choosing the same file again is no change, and nothing happens
       if (error instanceof Problem) say(error.message);
       else say((await fullDisk()) || "The portal could not be reached. Choose the same file to go on.");
     } finally {
