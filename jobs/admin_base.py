@@ -14,13 +14,15 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.sites import AdminSite
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action as unfold_action
+
+from jobs.changed import ChangedModelForm
 
 
 class ModeratorAdmin(ModelAdmin):
@@ -53,6 +55,18 @@ class ModeratorAdmin(ModelAdmin):
             return super().changeform_view(request, *args, **named)
         except IntegrityError:
             return super().changeform_view(request, *args, **named)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """A row whose form stores only what was changed is locked from its reading to its saving."""
+        found = super().get_object(request, object_id, from_field)
+        if (
+            found
+            and request.method == "POST"
+            and issubclass(self.form, ChangedModelForm)
+            and connection.in_atomic_block
+        ):
+            return self.model._base_manager.select_for_update().get(pk=found.pk)
+        return found
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         """A page of our own in the admin's frame."""

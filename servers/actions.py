@@ -10,8 +10,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jobs.pages import done, is_htmx, member, members_only, refused
 from servers import access, games, ingame, services
-from servers.errors import NameInvalid, ServerError
-from servers.forms import CommandForm, DeleteForm, NewServerForm, SettingsForm, ShareForm
+from servers.errors import FieldsChanged, NameInvalid, ServerError
+from servers.forms import PREFIX, ChangeSettingsForm, CommandForm, DeleteForm, NewServerForm, ShareForm
 from servers.layers import stack
 from servers.models import Blueprint, Layer, Right, Server
 from servers.services.creation import check_name
@@ -119,10 +119,14 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
         game = games.get(server.game)
     except games.UnknownGame:
         return render(request, "servers/settings.html", head_context(request, server) | {"tab": "settings"})
-    form = SettingsForm(request.POST or None, game=game, chosen=server.chosen, maps=stack.maps(server))
+    form = ChangeSettingsForm(request.POST or None, game=game, chosen=server.chosen, maps=stack.maps(server))
+    status = 422
     if request.method == "POST" and form.is_valid():
         try:
-            services.update_settings(by=member(request), server=server, settings=form.cleaned_data["settings"])
+            services.change_settings(by=member(request), server=server, changes=form.changes, seen=form.seen_values)
+        except FieldsChanged as error:
+            form.tell(PREFIX + key for key in error.names)
+            status = 409
         except ServerError as error:
             _show_refusal(form, error)
         else:
@@ -130,7 +134,7 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
             messages.success(request, f"The settings are saved.{later}")
             return redirect("servers:settings", server.name)
     context = head_context(request, server) | {"tab": "settings", "form": form} | truth_context(request, server, game)
-    return render(request, "servers/settings.html", context, status=422 if form.errors else 200)
+    return render(request, "servers/settings.html", context, status=status if form.errors else 200)
 
 
 @require_http_methods(["GET", "POST"])

@@ -14,6 +14,7 @@ from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
+from jobs.changed import ChangedFields, ChangedModelForm
 from jobs.pages import member
 from servers import admin_host, games, services
 from servers.admin_filters import PresenceFilter
@@ -45,8 +46,8 @@ class TransferForm(forms.Form):
         return user
 
 
-class LimitsForm(forms.Form):
-    """What a server may use at most."""
+class LimitsForm(ChangedFields, forms.Form):
+    """What a server may use at most. Of a server that is alone only what was changed is stored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -56,6 +57,14 @@ class LimitsForm(forms.Form):
                 label=asked.verbose_name, help_text=asked.help_text, required=False, min_value=least, max_value=most,
                 widget=UnfoldAdminIntegerFieldWidget,
             )  # fmt: skip
+        self.add_twins()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.initial:
+            return cleaned
+        self.tell(name for name in self.conflicts() if name in cleaned)
+        return {name: cleaned[name] for name in self.changed_data if name in cleaned}
 
 
 def own_limits(server: Server) -> dict[str, Any]:
@@ -159,6 +168,7 @@ class NodeAdmin(ModeratorAdmin):
     """Machines register themselves; here an administrator says how players and the agent reach them: the portal sends
     queries and the passwords of remote consoles to that address."""
 
+    form = ChangedModelForm
     list_display = ("name", "slug", "address", "query_host", "agent_seen_at")
     readonly_fields = ("slug", "agent_seen_at", "agent_info")
 
@@ -185,7 +195,7 @@ class InstallationAdmin(ReadOnlyAdmin):
         return f"{job.title} is job {job.pk}."
 
 
-class BlueprintForm(forms.ModelForm):  # type: ignore[type-arg]
+class BlueprintForm(ChangedModelForm):
     """A blueprint whose settings its game accepts."""
 
     class Meta:
@@ -197,10 +207,13 @@ class BlueprintForm(forms.ModelForm):  # type: ignore[type-arg]
         known = sorted((game.name, slug) for slug, game in games.all_games().items())
         choices = [(slug, name) for name, slug in known]
         self.fields["game"] = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
+        self.add_twins()
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
+        cleaned: dict[str, Any] = super().clean()
         values = cleaned.get("settings")
+        if "settings" in self.errors:
+            return cleaned
         if not isinstance(values, dict):
             self.add_error("settings", 'Write the settings as {"key": value, …}.')
         elif "game" in cleaned:

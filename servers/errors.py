@@ -145,8 +145,17 @@ class FileInvalid(ServerError):
 
 
 class FileChanged(ServerError):
-    """Somebody else has written the file since; `current` is it, or None when they deleted it."""
+    """Somebody else has written the file, or another text, since; `current` is it, or None when they deleted it."""
 
     def __init__(self, path: str, current: Any) -> None:
-        super().__init__(f"{path} was {'changed' if current else 'deleted'} by somebody else since you opened it.")
+        done = "changed" if current is not None else "deleted"
+        super().__init__(f"{path} was {done} by somebody else since you opened it.")
         self.current = current
+
+
+class FieldsChanged(ServerError):
+    """Somebody else has given these fields other values since they were shown."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(f"Changed by somebody else since you opened it: {', '.join(names)}.")
+        self.names = names

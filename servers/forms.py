@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib.auth import get_user_model
 
+from jobs.changed import ChangedFields
 from servers import games
 from servers.errors import NameInvalid
 from servers.layer_models import LayerQuerySet
@@ -97,6 +98,29 @@ class SuggestingInput(forms.TextInput):
         context: dict[str, Any] = super().get_context(name, value, attrs)
         context["suggestions"] = self.suggestions
         return context
+
+
+class ChangeSettingsForm(ChangedFields, SettingsForm):
+    """The settings of a server that is there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.add_twins()
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """By key, the settings that were changed; None where one is to be the default again."""
+        given: dict[str, Any] = self.cleaned_data["settings"]
+        return {key: given.get(key) for key in self._changed_keys}
+
+    @property
+    def seen_values(self) -> dict[str, Any]:
+        """What those were as the page was rendered, as they are stored."""
+        return {key: self.game.settings_by_key[key].read(self.seen(PREFIX + key)) for key in self._changed_keys}
+
+    @property
+    def _changed_keys(self) -> list[str]:
+        return [name.removeprefix(PREFIX) for name in self.changed_data]
 
 
 class NewServerForm(SettingsForm):

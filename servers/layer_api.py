@@ -13,6 +13,7 @@ from jobs.pages import member
 from servers import access, services
 from servers.api import Name, server_for
 from servers.models import Layer, Right
+from servers.own_file_api import Was
 
 router = Router()
 
@@ -62,15 +63,22 @@ def build_layer(request: HttpRequest, slug: Slug) -> Status[dict[str, int]]:
     return Status(202, {"job": services.build_layer(by=member(request), layer=layer).pk})
 
 
-@router.get("/servers/{name}/layers", response=Stack, tags=["layers"], summary="Read a server's layers")
-def read_stack(request: HttpRequest, name: Name) -> dict[str, list[str]]:
+class StackOut(Stack):
+    """The same as it is now."""
+
+    version: str = Field(description="Another one when the layers, their order or the slots are others.")
+
+
+@router.get("/servers/{name}/layers", response=StackOut, tags=["layers"], summary="Read a server's layers")
+def read_stack(request: HttpRequest, name: Name) -> dict[str, Any]:
     """Needs the right to its files."""
-    stack = server_for(request, name, Right.FILES).stack
-    return {"layers": list(stack.filter(layer__isnull=False).values_list("layer__slug", flat=True))}
+    entries = list(server_for(request, name, Right.FILES).stack.select_related("layer"))
+    layers = [entry.layer.slug for entry in entries if entry.layer]
+    return {"layers": layers, "version": services.stack_version(entries)}
 
 
-@router.put("/servers/{name}/layers", response=Stack, tags=["layers"], summary="Set a server's layers")
-def set_stack(request: HttpRequest, name: Name, given: Stack) -> dict[str, list[str]]:
+@router.put("/servers/{name}/layers", response=StackOut, tags=["layers"], summary="Set a server's layers")
+def set_stack(request: HttpRequest, name: Name, given: Stack, was: Was = None) -> dict[str, Any]:
     """Exactly these, from its next start; slots that are still empty go. Layers that are on it already may stay
     whoever's they are."""
     server = server_for(request, name, Right.FILES)
@@ -79,7 +87,8 @@ def set_stack(request: HttpRequest, name: Name, given: Stack) -> dict[str, list[
     known = {layer.slug: layer for layer in [*usable, *kept]}
     if (missing := next((slug for slug in given.layers if slug not in known), None)) is not None:
         raise FieldError("layers", f"There is no layer “{missing}”. `GET /layers` lists them.")
-    services.replace_stack(by=member(request), holder=server, layers=[known[slug] for slug in given.layers])
+    layers = [known[slug] for slug in given.layers]
+    services.replace_stack(by=member(request), holder=server, layers=layers, was=was)
     return read_stack(request, name)
 
 

@@ -1,17 +1,20 @@
 """Forms about layers. What a source may be the services judge."""
 
 import re
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from django import forms
 from django.contrib.auth import get_user_model
 
+from jobs.changed import ChangedFields
 from servers import games
 from servers.models import Layer
 
 MOST_IDS = 300
 _ITEM = re.compile(r"(?:https?://steamcommunity\.com/\S*[?&]id=)?([0-9]{1,20})(?:[&#]\S*)?")
+TOLD = "Somebody saved another text since you opened it. Both are here: save yours over theirs, or take theirs."
+GONE = "Somebody deleted it since you opened it. Save it again, or leave it deleted."
 CODE = {"rows": 14, "spellcheck": "false", "autocapitalize": "none", "autocomplete": "off", "class": "code"}
 
 
@@ -83,7 +86,19 @@ class NewWorkshopForm(NewLayerForm):
         return {"ids": self.cleaned_data["ids"]}
 
 
-class WorkshopForm(forms.Form):
+class WasForm(forms.Form):
+    """What replaces a text says which version of it was seen, and can be shown again beside what is there by now."""
+
+    was = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput({"data-draft": True}))
+
+    def again(self, **now: str) -> Self:
+        """The same as it was sent, to be saved over what somebody else saved meanwhile: `was`, and where that is."""
+        form = type(self)({name: self[name].value() for name in self.fields} | now)
+        form.add_error(None, TOLD if now["was"] else GONE)
+        return form
+
+
+class WorkshopForm(WasForm):
     """The items of a layer that is there already."""
 
     ids = forms.CharField(
@@ -128,6 +143,18 @@ class FileForm(forms.Form):
         return text.replace("\r\n", "\n")
 
 
+class LayerFileForm(FileForm, WasForm):
+    """The same of a layer that is there. `of`: the file that `was` is of, should another name have been typed."""
+
+    of = forms.CharField(required=False, max_length=300, widget=forms.HiddenInput({"data-draft": True}))
+
+    @property
+    def seen(self) -> str:
+        """The version that was seen of the file it is to be written to."""
+        given = self.cleaned_data
+        return str(given["was"]) if given["of"] == given["path"] else ""
+
+
 class NewFilesForm(NewLayerForm, FileForm):
     """A layer that begins with one file."""
 
@@ -136,7 +163,7 @@ class NewFilesForm(NewLayerForm, FileForm):
         return {"files": {self.cleaned_data["path"]: self.cleaned_data["text"]}}
 
 
-class ScriptForm(forms.Form):
+class ScriptForm(WasForm):
     """What makes the files of a layer of the kind “script”."""
 
     script = forms.CharField(
@@ -161,10 +188,12 @@ class ScriptForm(forms.Form):
 class NewScriptForm(NewLayerForm, ScriptForm):
     """A layer that a script makes."""
 
+    was = None  # type: ignore[assignment]  # there is none yet
+
     source = ScriptForm.source
 
 
-class LayerForm(forms.Form):
+class LayerForm(ChangedFields, forms.Form):
     """What can be changed of a layer without building it."""
 
     name = forms.CharField(max_length=60)
@@ -174,8 +203,25 @@ class LayerForm(forms.Form):
     )
 
     def clean_shared_with(self) -> list[Any]:
-        names = {name.strip() for name in self.cleaned_data["shared_with"].split(",") if name.strip()}
+        names = names_in(self.cleaned_data["shared_with"])
         found = {user.username.lower(): user for user in get_user_model().objects.filter(username__in=names)}
         if missing := sorted(name for name in names if name.lower() not in found):
             raise forms.ValidationError(f"There is no member called {missing[0]}. Check how they spell it.")
         return list(found.values())
+
+    def for_service(self) -> dict[str, Any]:
+        """For `services.change_layer`: what was changed, and what it was."""
+        plain = [name for name in self.changed_data if name != "shared_with"]
+        before, wanted = names_in(self.seen("shared_with")), self.cleaned_data["shared_with"]
+        kept = {user.username.lower() for user in wanted}
+        return {
+            "changes": {name: self.cleaned_data[name] for name in plain},
+            "seen": {name: self.seen(name) for name in plain},
+            "share": [user for user in wanted if user.username.lower() not in {name.lower() for name in before}],
+            "unshare": [name for name in before if name.lower() not in kept],
+        }
+
+
+def names_in(text: str) -> set[str]:
+    """Names of members between commas."""
+    return {name.strip() for name in text.split(",") if name.strip()}

@@ -11,6 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from servers.own_file_models import version_of
+
 if TYPE_CHECKING:
     from portal.models import User
 
@@ -81,6 +83,16 @@ class Layer(models.Model):
     def topic(self) -> str:
         """The subject of its jobs and the topic its changes are published under."""
         return f"layer:{self.pk}"
+
+    @property
+    def source_text(self) -> str:
+        """What one writes to say what it is made from: a script, or items a line."""
+        return str(self.source.get("script", "\n".join(self.source.get("ids", []))))
+
+    @property
+    def source_version(self) -> str:
+        """Names what it is made from; what a build found of it does not count."""
+        return version_of(f"{self.source.get('network', False)} {self.source_text}")
 
 
 class LayerBuild(models.Model):

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -15,9 +14,9 @@ from jobs.models import Job
 from jobs.pages import View, done, member, members_only, page_of, refused
 from servers import access, games, services
 from servers.disk import last_known
-from servers.errors import ServerError
+from servers.errors import FieldsChanged, FileChanged, ServerError
 from servers.layer_forms import (
-    FileForm,
+    LayerFileForm,
     LayerForm,
     NewArchiveForm,
     NewFilesForm,
@@ -29,6 +28,7 @@ from servers.layer_forms import (
     WorkshopForm,
 )
 from servers.models import Layer, Server, Upload
+from servers.own_file_models import version_of
 
 if TYPE_CHECKING:
     from portal.models import User
@@ -127,16 +127,13 @@ def layer_part(request: HttpRequest, layer: Layer) -> HttpResponse:
     return render(request, "servers/_layer.html", layer_context(request, layer))
 
 
-def layer_context(
-    request: HttpRequest, layer: Layer, form: Form | None = None, script_form: Form | None = None
-) -> dict[str, Any]:
+def layer_context(request: HttpRequest, layer: Layer, **forms: Any) -> dict[str, Any]:
+    """`forms`: those that were sent, in place of `form`, `ids_form` and `script_form`; `theirs` beside them."""
     user = member(request)
     users = Server.objects.present().filter(stack__layer=layer)
     seen = list(Server.objects.visible_to(user).filter(stack__layer=layer)[:USERS_SHOWN])
     blueprints = list(layer.entries.exclude(blueprint=None).values_list("blueprint__name", flat=True))
     known = games.all_games()
-    shared = ", ".join(layer.shared_with.values_list("username", flat=True))
-    initial = {"name": layer.name, "visibility": layer.visibility, "shared_with": shared}
     return {
         "layer": layer,
         "game": known[layer.game].name if layer.game in known else layer.game,
@@ -146,22 +143,25 @@ def layer_context(
         "others": users.count() - len(seen),
         "blueprints": blueprints,
         "may_change": access.may_change_layer(user, layer),
-        "form": form or LayerForm(initial=initial),
+        "form": LayerForm(initial=_initial(layer)),
         "items": layer.source.get("items", []),
-        "ids_form": WorkshopForm(initial={"ids": "\n".join(layer.source.get("ids", []))}),
+        "ids_form": WorkshopForm(initial={"ids": layer.source_text, "was": layer.source_version}),
         "files": sorted(layer.source.get("files", {})),
-        "script_form": script_form or ScriptForm(initial=layer.source),
-    }
+        "script_form": ScriptForm(initial=layer.source | {"was": layer.source_version}),
+    } | forms
 
 
 @require_POST
 @layer_page(change=True)
 def change_layer(request: HttpRequest, layer: Layer) -> HttpResponse:
-    form = LayerForm(request.POST)
+    form = LayerForm(request.POST, initial=_initial(layer))
     if not form.is_valid():
-        return render(request, "servers/layer.html", layer_context(request, layer, form), status=422)
+        return render(request, "servers/layer.html", layer_context(request, layer, form=form), status=422)
     try:
-        services.change_layer(layer=layer, **form.cleaned_data)
+        services.change_layer(layer=layer, **form.for_service())
+    except FieldsChanged as error:
+        form.tell(error.names)
+        return render(request, "servers/layer.html", layer_context(request, layer, form=form), status=409)
     except ServerError as error:
         return refused(request, str(error), to=reverse("servers:layers"))
     return done(request, "Saved.", to=_url(layer), topics=[layer.topic])
@@ -189,9 +189,12 @@ def workshop_items(request: HttpRequest, layer: Layer) -> HttpResponse:
     if layer.kind != Layer.Kind.WORKSHOP:
         raise Http404("This layer's files are not from the Workshop.")
     if not form.is_valid():
-        return refused(request, " ".join(map(str, form.errors["ids"])), to=_url(layer))
+        return render(request, "servers/layer.html", layer_context(request, layer, ids_form=form), status=422)
+    given = form.cleaned_data
     try:
-        services.change_source(by=member(request), layer=layer, source={"ids": form.cleaned_data["ids"]})
+        services.change_source(by=member(request), layer=layer, source={"ids": given["ids"]}, was=given["was"] or None)
+    except FileChanged as error:
+        return _beside_theirs(request, layer, error, ids_form=form)
     except ServerError as error:
         return refused(request, str(error), to=reverse("servers:layers"), topics=[layer.topic])
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
@@ -207,10 +210,21 @@ def layer_script(request: HttpRequest, layer: Layer) -> HttpResponse:
     if not form.is_valid():
         return render(request, "servers/layer.html", layer_context(request, layer, script_form=form), status=422)
     try:
-        services.change_script(by=member(request), layer=layer, **form.cleaned_data)
+        given = form.cleaned_data | {"was": form.cleaned_data["was"] or None}
+        services.change_script(by=member(request), layer=layer, **given)
+    except FileChanged as error:
+        return _beside_theirs(request, layer, error, script_form=form)
     except ServerError as error:
         return refused(request, str(error), to=reverse("servers:layers"))
     return done(request, f"{layer.name} is being built.", to=_url(layer), topics=[layer.topic])
+
+
+def _beside_theirs(request: HttpRequest, layer: Layer, error: FileChanged, **sent: Any) -> HttpResponse:
+    """The page with what was sent, and what somebody else saved meanwhile."""
+    layer.refresh_from_db()
+    forms = {name: form.again(was=layer.source_version) for name, form in sent.items()}
+    context = layer_context(request, layer, **forms, theirs=error.current)
+    return render(request, "servers/layer.html", context, status=409)
 
 
 @require_POST
@@ -233,18 +247,29 @@ def layer_file(request: HttpRequest, layer: Layer) -> HttpResponse:
         raise Http404("This layer's files are not written here.")
     path = request.GET.get("path", "")
     known: dict[str, str] = layer.source.get("files", {})
-    form = FileForm(request.POST or None, initial={"path": path, "text": known.get(path, "")})
+    initial = {"path": path, "text": known.get(path, ""), "of": path}
+    initial["was"] = version_of(known[path]) if path in known else ""
+    form, status, theirs = LayerFileForm(request.POST or None, initial=initial), 422, None
     if form.is_valid():
-        text = None if "delete" in request.POST else form.cleaned_data["text"]
+        given = form.cleaned_data
+        text = None if "delete" in request.POST else given["text"]
         try:
-            services.write_layer_file(by=member(request), layer=layer, path=form.cleaned_data["path"], text=text)
+            services.write_layer_file(by=member(request), layer=layer, path=given["path"], text=text, was=form.seen)
+        except FileChanged as error:
+            theirs, status = error.current, 409
+            form = form.again(was="" if theirs is None else version_of(theirs), of=given["path"])
         except ServerError as error:
             form.add_error(None, str(error))
         else:
             messages.success(request, "Saved. Servers take it at their next start.")
             return redirect(_url(layer))
-    context = {"layer": layer, "form": form, "is_known": path in known}
-    return render(request, "servers/layer_file.html", context, status=422 if form.errors else 200)
+    context = {"layer": layer, "form": form, "is_known": path in known, "theirs": theirs}
+    return render(request, "servers/layer_file.html", context, status=status if form.errors else 200)
+
+
+def _initial(layer: Layer) -> dict[str, Any]:
+    shared = ", ".join(layer.shared_with.values_list("username", flat=True))
+    return {"name": layer.name, "visibility": layer.visibility, "shared_with": shared}
 
 
 def _url(layer: Layer) -> str:

@@ -11,6 +11,11 @@ from django.utils import timezone
 MOST_BYTES = 64 << 10  # of one file
 
 
+def version_of(text: str) -> str:
+    """Names a text: whoever replaces it says which one they saw."""
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
 class ServerFile(models.Model):
     """A file the next start writes for the server, or lines after those it makes from the settings."""
 
@@ -38,5 +43,5 @@ class ServerFile(models.Model):
 
     @property
     def version(self) -> str:
-        """Names this text: whoever replaces it says which one they saw."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:32]
+        """Of its text."""
+        return version_of(self.text)

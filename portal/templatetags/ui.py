@@ -34,10 +34,13 @@ def _sprite() -> str:
 
 @register.filter
 def control(field: BoundField) -> SafeString:
-    """A field's control, without the placeholder by which allauth repeats the label. The first wrong one has focus."""
+    """A field's control, without the placeholder by which allauth repeats the label, and its hidden twin where it has
+    one (jobs/changed.py). The first wrong one has focus."""
     attrs: dict[str, str | bool] = {"placeholder": False}
     wrong = next((each.name for each in field.form if each.errors), None)
-    return field.as_widget(attrs=attrs | ({"autofocus": field.name == wrong} if wrong else {}))
+    twin = field.as_hidden(only_initial=True) if field.field.show_hidden_initial else ""
+    shown = field.as_widget(attrs=attrs | ({"autofocus": field.name == wrong} if wrong else {}))
+    return format_html("{}{}", shown, twin)
 
 
 @register.filter

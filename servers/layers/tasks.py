@@ -9,7 +9,8 @@ from servers.layers.build import build, placing
 from servers.models import Layer
 from servers.runtime import scripts
 from servers.runtime.files import delete_tree
-from servers.services.layers import BUILD, CLEAN, TIME_LIMIT, lost_builds, unused_digests
+from servers.services.layer_cleaning import CLEAN, lost_builds, unused_digests
+from servers.services.layers import BUILD, TIME_LIMIT
 
 
 @job_kind(BUILD, time_limit=TIME_LIMIT)

@@ -40,6 +40,7 @@ from servers.services.installations import (
     name_build,
     reuse_version,
 )
+from servers.services.layer_cleaning import forget_lost_builds, request_cleaning
 from servers.services.layers import (
     build_layer,
     change_layer,
@@ -48,9 +49,7 @@ from servers.services.layers import (
     create_layer,
     delete_layer,
     finish_build,
-    forget_lost_builds,
     record_items,
-    request_cleaning,
     request_refreshes,
     write_layer_file,
 )
@@ -81,6 +80,7 @@ from servers.services.stacks import (
     move_in_stack,
     remove_from_stack,
     replace_stack,
+    stack_version,
 )
 from servers.services.updates import record_newest, request_check, request_due_checks, set_auto_update
 from servers.services.uploads import (
@@ -193,6 +193,7 @@ __all__ = [
     "set_following",
     "set_limits",
     "share_server",
+    "stack_version",
     "start_server",
     "stop_server",
     "stop_servers_of",

@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from jobs.models import Job, Stream
 from jobs.services import enqueue
 from servers import access, games, seeds
-from servers.errors import NameInvalid, NameTaken, TooManyServers
+from servers.errors import FieldsChanged, NameInvalid, NameTaken, TooManyServers
 from servers.models import NAME_PATTERN, TRIAL_PREFIX, Blueprint, Layer, Node, Right, Server
 from servers.services.common import locked, record, tell_users, violated
 from servers.services.following import own_choices
@@ -109,9 +109,16 @@ def update_settings(*, by: "User", server: Server, settings: Mapping[str, Any]) 
     return fresh
 
 
-def change_settings(*, by: "User", server: Server, changes: Mapping[str, Any]) -> Server:
-    """Change only the settings given; None takes a choice back. Raises as `update_settings` does."""
+def change_settings(
+    *, by: "User", server: Server, changes: Mapping[str, Any], seen: Mapping[str, Any] | None = None
+) -> Server:
+    """Change only the settings given; None takes a choice back. `seen`: what they were as they were shown. Raises as
+    `update_settings` does, and `FieldsChanged` with the keys that are neither that nor the new value by now."""
     with locked(server) as fresh:  # two at once must not undo each other
+        now = games.get(fresh.game).default_settings() | fresh.chosen
+        others = [key for key, value in (seen or {}).items() if now.get(key) not in (value, changes.get(key))]
+        if others:
+            raise FieldsChanged(others)
         values = {key: value for key, value in (fresh.chosen | dict(changes)).items() if value is not None}
         return update_settings(by=by, server=fresh, settings=values)
 

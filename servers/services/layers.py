@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -15,11 +15,11 @@ from jobs import events
 from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, seeds
-from servers.errors import DiskLimit, LayerGone, LayerInUse, LayerInvalid, LayersFull
-from servers.layers import lint, stack, workshop
+from servers.errors import DiskLimit, FieldsChanged, FileChanged, LayerGone, LayerInUse, LayerInvalid, LayersFull
+from servers.layers import lint
 from servers.layers.writer import Refused, checked
-from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Node, Server, StackEntry, Upload
-from servers.runtime import scripts
+from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Server, StackEntry, Upload
+from servers.own_file_models import version_of
 from servers.services.common import violated
 from servers.services.quotas import locked_member, note_use, refuse_beyond
 
@@ -27,12 +27,11 @@ if TYPE_CHECKING:
     from portal.models import User
     from servers.layers.content import Content
 
-BUILD, CLEAN = "layers.build", "layers.clean"
+BUILD = "layers.build"
 TIME_LIMIT = 4 * 3600
 KEPT_BUILDS = 3
 ATTEMPTS = 100  # to find a free slug
 BATCH = 2000  # rows of files in one statement
-STALE = timedelta(hours=24)  # an upload that nobody continued for so long is given up
 REFRESH_EVERY, REFRESHED_AT_ONCE = timedelta(days=1), 20
 MOST_FILES, MOST_TEXT = 200, 1 << 20  # of a layer that is written in the browser: files, bytes
 MAX_LAYERS = 200  # of one member
@@ -101,20 +100,23 @@ def _hand_over(by: "User | None", layer: Layer, upload: UUID | None) -> None:
         raise LayerInvalid("That file is not here, or not all of it. Upload it again.")
 
 
-def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any]) -> Job:
-    """Replace what the layer is made from and ask for a build. Raises `LayerGone`."""
+def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any], was: str | None = None) -> Job:
+    """Replace what the layer is made from and ask for a build. `was`: the version of its source that was seen, None to
+    replace whatever is there. Raises `FileChanged`, `LayerGone`."""
     with transaction.atomic():
-        _locked(layer)
+        fresh = _locked(layer)
+        if was not in (None, fresh.source_version):
+            raise FileChanged(f"What makes {fresh.name}", fresh.source_text)
         Layer.objects.filter(pk=layer.pk).update(source=dict(source))
         return build_layer(by=by, layer=layer, is_changed=True)
 
 
-def change_script(*, by: "User", layer: Layer, script: str, network: bool) -> Job:
-    """Replace the script that makes the layer and ask for a build."""
+def change_script(*, by: "User", layer: Layer, script: str, network: bool, was: str | None = None) -> Job:
+    """Replace the script that makes the layer and ask for a build. `was` and what it raises are `change_source`'s."""
     with transaction.atomic():
         layer.source = {"script": script, "network": network}
         _record_script(by, layer)
-        return change_source(by=by, layer=layer, source=layer.source)
+        return change_source(by=by, layer=layer, source=layer.source, was=was)
 
 
 def _record_script(by: "User", layer: Layer) -> None:
@@ -122,13 +124,17 @@ def _record_script(by: "User", layer: Layer) -> None:
     AuditEvent.objects.create(actor=by, action="script", detail={"layer": layer.slug} | layer.source)
 
 
-def write_layer_file(*, by: "User", layer: Layer, path: str, text: str | None) -> Job:
-    """Write one file of a layer of the kind “files”, or with None delete it, and ask for a build.
+def write_layer_file(*, by: "User", layer: Layer, path: str, text: str | None, was: str | None = None) -> Job:
+    """Write one file of a layer of the kind “files”, or with None delete it, and ask for a build. `was`: the version
+    of it that was seen, "" for none, None to replace whatever is there.
 
-    Raises `LayerInvalid`: a name or a text that does not fit, too many files or bytes.
+    Raises `LayerInvalid`: a name or a text that does not fit, too many files or bytes. Raises `FileChanged`.
     """
     with transaction.atomic():
         fresh = _locked(layer)
+        current = fresh.source.get("files", {}).get(path)
+        if was not in (None, "" if current is None else version_of(current)):
+            raise FileChanged(path, current)
         files = {name: known for name, known in fresh.source.get("files", {}).items() if name != path}
         if text is not None:
             files[path] = text
@@ -151,13 +157,25 @@ def check_files(files: Mapping[str, str]) -> None:
             raise LayerInvalid(f"{path}: {problem}")
 
 
-def change_layer(*, layer: Layer, name: str, visibility: str, shared_with: Iterable["User"]) -> None:
-    """Rename it and say who may use it. Stacks that have it keep it, also those of who may not use it any more.
-    Raises `LayerGone`."""
+def change_layer(
+    *,
+    layer: Layer,
+    changes: Mapping[str, str],
+    seen: Mapping[str, str],
+    share: Iterable["User"] = (),
+    unshare: Iterable[str] = (),
+) -> None:
+    """Give it another name or visibility, as `changes` has them where `seen` had others; let who is in `share` use it,
+    and those named in `unshare` no more. Stacks that have it keep it. Raises `FieldsChanged`, `LayerGone`."""
     with transaction.atomic():
-        _locked(layer)
-        Layer.objects.filter(pk=layer.pk).update(name=name, visibility=visibility)
-        layer.shared_with.set(shared_with)
+        fresh = _locked(layer)
+        others = [key for key, value in seen.items() if getattr(fresh, key) not in (value, changes.get(key))]
+        if others:
+            raise FieldsChanged(others)
+        if changes:
+            Layer.objects.filter(pk=layer.pk).update(**changes)
+        layer.shared_with.add(*share)
+        layer.shared_with.remove(*layer.shared_with.filter(username__in=unshare))
         events.publish(layer.topic)
 
 
@@ -216,18 +234,11 @@ def finish_build(*, layer: Layer, content: "Content") -> LayerBuild:
     return build
 
 
-def request_cleaning(*, node: Node) -> Job | None:
-    """The job that deletes what nobody has any more, when there is any on this machine."""
-    stale = Upload.objects.filter(touched_at__lt=stale_since())
-    unused = unused_digests(stack.digests_here()) or workshop.unused_downloads() or scripts.left_over()
-    if not (unused or stale.exists() or lost_builds()):
-        return None
-    return enqueue(kind=CLEAN, subject=f"layers:{node.slug}", title="Clean up layers", node=node.slug, coalesce=True)
-
-
 def record_items(*, layer: Layer, items: list[dict[str, str]]) -> None:
     """What a build of a Workshop layer found: the items' ids and titles, for its page."""
-    Layer.objects.filter(pk=layer.pk).update(source=layer.source | {"items": items})
+    with transaction.atomic():  # the source may be another by now, which that build has not seen
+        fresh = Layer.objects.select_for_update(of=("self",)).get(pk=layer.pk)
+        Layer.objects.filter(pk=layer.pk).update(source=fresh.source | {"items": items})
 
 
 def request_refreshes() -> list[Job]:
@@ -239,31 +250,6 @@ def request_refreshes() -> list[Job]:
         with suppress(DiskLimit):
             jobs.append(build_layer(by=None, layer=layer))
     return jobs
-
-
-def stale_since() -> datetime:
-    """Uploads not touched since then are given up."""
-    return timezone.now() - STALE
-
-
-def lost_builds() -> set[int]:
-    """Layers of which a killed build left files and reserved room."""
-    reserving = Layer.objects.filter(building_bytes__gt=0).values_list("pk", flat=True)
-    suspects = {f"layer:{number}": number for number in {*reserving, *stack.partials_here().values()}}
-    under_way = set(Job.objects.active().filter(subject__in=suspects).values_list("subject", flat=True))
-    return {number for topic, number in suspects.items() if topic not in under_way}
-
-
-def forget_lost_builds(*, layers: Iterable[int]) -> None:
-    """Their files are gone, and so is what they had reserved."""
-    Layer.objects.filter(pk__in=layers).update(building_bytes=0)
-
-
-def unused_digests(digests: Iterable[str]) -> set[str]:
-    """Those that no build has and no server last started with."""
-    known = set(LayerBuild.objects.filter(digest__in=(asked := set(digests))).values_list("digest", flat=True))
-    mounted = Server.objects.filter(mounted__overlap=list(asked)).values_list("mounted", flat=True)
-    return asked - known - {digest for one in mounted for digest in one}
 
 
 def _forget_old_builds(layer: Layer, *, keep: LayerBuild) -> None:

@@ -3,15 +3,16 @@
 A slot (`StackEntry.slot`) is a place in that order which says what belongs there, since the portal cannot bring it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from servers import access
-from servers.errors import LayerInvalid, ServerError
+from servers.errors import FileChanged, LayerInvalid, ServerError
 from servers.models import Blueprint, Layer, Server, StackEntry
+from servers.own_file_models import version_of
 from servers.services.common import locked, record
 
 if TYPE_CHECKING:
@@ -53,15 +54,23 @@ def move_in_stack(*, by: "User", holder: "Holder", layer: int, to: int) -> None:
         order.insert(to, entry)
 
 
-def replace_stack(*, by: "User", holder: "Holder", layers: Sequence[Layer]) -> None:
+def stack_version(entries: Iterable[StackEntry]) -> str:
+    """Names this order of layers and slots: whoever replaces it says which one they saw."""
+    return version_of(" ".join(f"{entry.layer_id}:{entry.slot}" for entry in entries))
+
+
+def replace_stack(*, by: "User", holder: "Holder", layers: Sequence[Layer], was: str | None = None) -> None:
     """Make exactly these the stack, uppermost first; empty slots go. Layers that are on it already may stay, whoever's
-    they are. Raises as `add_to_stack` does."""
+    they are. `was`: the version that was seen, None to replace whatever is there. Raises as `add_to_stack` does, and
+    `FileChanged`."""
     if len(layers) > MOST:
         raise LayerInvalid(f"A stack holds {MOST} layers at most.")
     if stranger := next((layer for layer in layers if layer.game != holder.game), None):
         raise LayerInvalid(f"{stranger.name} is for another game. Choose a layer for this one.")
     numbers = [layer.pk for layer in layers]
     with _order(by, holder, "set the layers") as order:
+        if was not in (None, stack_version(order)):
+            raise FileChanged("The stack", order)
         if len(Layer.objects.select_for_update(no_key=True).filter(pk__in=numbers)) != len(set(numbers)):
             raise LayerInvalid("One of the layers was deleted meanwhile.")
         for layer in layers:

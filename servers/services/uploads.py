@@ -12,7 +12,7 @@ from django.utils import timezone
 from servers.errors import UploadRefused
 from servers.layers.writer import NAMES, Refused, checked
 from servers.models import Upload
-from servers.services.layers import stale_since
+from servers.services.layer_cleaning import stale_since
 from servers.services.quotas import locked_member, note_use, require_room
 
 if TYPE_CHECKING:

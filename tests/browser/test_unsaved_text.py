@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from portal import services as people
 from portal.models import User
 from servers import services
-from servers.models import Blueprint, Right, Server
+from servers.models import Blueprint, Layer, Right, Server
 from tests.browser.conftest import sign_in
 from tests.browser.scene import PASSWORD
 from tests.browser.test_editor import editor
@@ -358,3 +358,29 @@ def test_drafts_are_bounded_in_number_size_and_age(site: str, server: Server, al
 
 def _administrator() -> User:
     return User.objects.create_user("root", is_staff=True, is_superuser=True)
+
+
+def test_two_tabs_with_one_layers_file_are_shown_both_texts_and_can_take_either(
+    site: str, alice: User, open_page: OpenPage
+) -> None:
+    path = "left4dead2/cfg/a.cfg"
+    source = {"files": {path: "first"}}
+    layer = Layer.objects.create(slug="mine", name="Mine", game="left4dead2", kind="files", owner=alice, source=source)
+    one, url = open_page(site, alice), f"/layers/mine/file/?path={path}"
+    two = one.context.new_page()
+    for page, text in ((one, "of one"), (two, "of two")):
+        page.goto(url)
+        editor(page).focus()
+        page.keyboard.press("Control+a")
+        page.keyboard.type(text)
+    one.get_by_role("button", name="Save and build").click()
+    expect(one).to_have_url(f"{site}/layers/mine/")
+    two.get_by_role("button", name="Save and build").click()
+    expect(two.get_by_role("alert").filter(has_text="Somebody saved another text")).to_be_visible()
+    expect(two.locator("pre.code")).to_have_text("of one")
+    expect(editor(two)).to_have_text("of two")
+    two.get_by_role("link", name="Take this one").click()
+    expect(editor(two)).to_have_text("of one")
+    expect(two.locator(NOTE)).to_have_count(0)
+    layer.refresh_from_db()
+    assert layer.source["files"] == {path: "of one"}

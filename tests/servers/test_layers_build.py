@@ -14,7 +14,7 @@ from servers.layers import stack
 from servers.layers.content import seal
 from servers.models import Blueprint, Layer, LayerBuild, Server
 from servers.runtime import get_runtime
-from servers.services.layers import unused_digests
+from servers.services.layer_cleaning import unused_digests
 from tests.servers.living import lines_of, settled
 
 

@@ -10,6 +10,7 @@ from jobs.models import Job
 from portal.models import User
 from servers import access, services
 from servers.models import Blueprint, Layer, LayerBuild, LayerFile, Right, Server, StackEntry
+from servers.own_file_models import version_of
 
 HTMX = {"HX-Request": "true"}
 DIGEST = "0" * 56
@@ -60,7 +61,8 @@ def test_only_the_owner_and_moderators_change_a_layer(
 ) -> None:
     layer(alice, "Public", "public")
     private = layer(alice, "Private", number=1)
-    form = {"name": "New", "visibility": "public", "path": "motd", "text": "x"}
+    seen = {"of": "motd", "was": version_of("hello")}
+    form = {"name": "New", "visibility": "public", "path": "motd", "text": "x"} | seen
     assert client.post(f"/layers/public/{verb}/", form).headers["Location"].startswith("/accounts/login/")
     client.force_login(bob)
     assert client.post(f"/layers/public/{verb}/", form).status_code == 403
@@ -111,10 +113,12 @@ def test_a_file_is_edited_and_deleted_but_never_the_last(client: Client, alice: 
     client.force_login(alice)
     assert "hello" in page(client, "/layers/mine/file/?path=motd")
     client.post("/layers/mine/file/", {"path": "b.cfg", "text": "two"})
-    client.post("/layers/mine/file/", {"path": "motd", "text": "", "delete": "1"})
+    seen = {"of": "motd", "was": version_of("hello")}
+    client.post("/layers/mine/file/", {"path": "motd", "text": "", "delete": "1"} | seen)
     made.refresh_from_db()
     assert made.source == {"files": {"b.cfg": "two"}}
-    answer = client.post("/layers/mine/file/", {"path": "b.cfg", "text": "", "delete": "1"})
+    seen = {"of": "b.cfg", "was": version_of("two")}
+    answer = client.post("/layers/mine/file/", {"path": "b.cfg", "text": "", "delete": "1"} | seen)
     assert "needs one file" in answer.content.decode()
 
 

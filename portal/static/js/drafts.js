@@ -87,6 +87,15 @@ function restore(form, draft) {
   });
 }
 
+// “Take this one” beside somebody else's text: one's own is given up.
+function takeTheirs({ target }) {
+  if (!target.closest("[data-take-theirs]")) return;
+  for (const form of [...document.forms].filter(isRefused)) {
+    settle(form);
+    remove(nameOf(form));
+  }
+}
+
 // What became of the form that led to this page. A page that shows it again shows what was sent.
 function conclude(sent) {
   if (!sent) return;
@@ -123,6 +132,7 @@ function follow() {
   document.addEventListener("change", saveSoon);
   document.addEventListener("reset", ({ target }) => setTimeout(save, 0, target));
   document.addEventListener("submit", noteSent);
+  document.addEventListener("click", takeTheirs);
   document.body.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
     if (!successful || !elt.matches("form")) return;
     settle(elt);
