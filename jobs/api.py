@@ -13,7 +13,7 @@ from jobs.api_pages import Number
 from jobs.models import Job
 from jobs.pages import member
 from jobs.policy import MAX_ID
-from jobs.views import controlled_job, job_for, stream_for
+from jobs.views import job_for, job_to_cancel, job_to_retry, stream_for
 
 router = Router()
 
@@ -54,8 +54,9 @@ def read_job(request: HttpRequest, id: Number) -> Job:
 
 @router.post("/jobs/{id}/cancel", response={202: JobRef}, tags=["jobs"], summary="Cancel a job")
 def cancel_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
-    """A queued job ends at once; a running one is asked to stop, then stopped hard."""
-    job = controlled_job(request, id)
+    """A queued job ends at once; a running one is asked to stop, then stopped hard. A stop that a moderator asked for
+    is for moderators to cancel."""
+    job = job_to_cancel(request, id)
     if not services.cancel(job=job, by=member(request)):
         raise HttpError(409, "This job has ended already.")
     return Status(202, {"job": job.pk})
@@ -63,8 +64,9 @@ def cancel_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
 
 @router.post("/jobs/{id}/retry", response={202: JobRef}, tags=["jobs"], summary="Retry a job")
 def retry_job(request: HttpRequest, id: Number) -> Status[dict[str, int]]:
-    """A new job does again what one that failed, was cancelled or was lost should have done."""
-    return Status(202, {"job": services.retry(job=controlled_job(request, id), by=member(request)).pk})
+    """A new job does again what one that failed, was cancelled or was lost should have done. Takes the same
+    right."""
+    return Status(202, {"job": services.retry(job=job_to_retry(request, id), by=member(request)).pk})
 
 
 @router.get("/streams/{id}/lines", response=Lines, tags=["streams"], summary="Read lines")

@@ -28,12 +28,12 @@ def job_for(request: HttpRequest, pk: int) -> Job:
 
 
 def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
-    may_control = get_policy().may_control_job(request.user, job)
+    policy = get_policy()
     return {
         "job": job,
         "subject": get_policy().subject_link(request.user, job),
-        "may_cancel": may_control and job.is_active,
-        "may_retry": may_control and job.can_retry and _is_retryable(job),
+        "may_cancel": job.is_active and policy.may_cancel_job(request.user, job),
+        "may_retry": job.can_retry and _is_retryable(job) and policy.may_retry_job(request.user, job),
         "retried_as": job.retries.order_by("pk").last(),
     }
 
@@ -60,7 +60,7 @@ def job_part(request: HttpRequest, pk: int) -> HttpResponse:
 @members_only
 @require_POST
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
-    job = controlled_job(request, pk)
+    job = job_to_cancel(request, pk)
     to = reverse("jobs:job", args=[pk])
     if services.cancel(job=job, by=member(request)):
         return done(request, "Cancelling. It stops at its next safe point.", to=to, topics=[job.subject])
@@ -70,7 +70,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @members_only
 @require_POST
 def retry(request: HttpRequest, pk: int) -> HttpResponse:
-    job = controlled_job(request, pk)
+    job = job_to_retry(request, pk)
     try:
         again = services.retry(job=job, by=member(request))
     except Refused as error:
@@ -78,10 +78,17 @@ def retry(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("jobs:job", again.pk)
 
 
-def controlled_job(request: HttpRequest, pk: int) -> Job:
+def job_to_cancel(request: HttpRequest, pk: int) -> Job:
     job = job_for(request, pk)
-    if not get_policy().may_control_job(request.user, job):
-        raise PermissionDenied("You may see this job but not cancel or retry it. Ask the server's owner.")
+    if not get_policy().may_cancel_job(request.user, job):
+        raise PermissionDenied("You may see this job but not cancel it. Ask the server's owner or a moderator.")
+    return job
+
+
+def job_to_retry(request: HttpRequest, pk: int) -> Job:
+    job = job_for(request, pk)
+    if not get_policy().may_retry_job(request.user, job):
+        raise PermissionDenied("You may see this job but not retry it: what it does takes a right that you lack.")
     return job
 
 

@@ -10,6 +10,7 @@ from jobs import registry
 from jobs.full_disk import SENTENCE, is_full
 from jobs.lease import Lease
 from jobs.models import Job
+from jobs.policy import get_policy
 from jobs.run import Cancelled, Ending, Run
 from jobs.transitions import claim
 
@@ -58,6 +59,8 @@ def _call(job: Job, run: Run) -> Ending:
     """Call the job's kind; what it ended as. Only `Cancelled` comes through."""
     try:
         kind = registry.get(job.kind)
+        if objection := get_policy().objection(job):
+            return Ending(Job.State.FAILED, objection)
         kind.function(run, **kind.clean(job.args))
     except (registry.UnknownKind, registry.BadArguments):
         log.exception("Job %s cannot run", job.pk)

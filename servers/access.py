@@ -23,6 +23,7 @@ from django.urls import reverse
 
 from jobs.models import Job
 from servers import games
+from servers.errors import OwnerSuspended
 from servers.models import Layer, Membership, Node, Right, Server
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
     from portal.models import User
 
 EVERYTHING = frozenset(Right)
+# What it takes to ask for a job on a server, and to have it run; other kinds take the right to start and stop.
+RIGHT_FOR = {"servers.look_at_files": Right.FILES, "servers.revert_files": Right.FILES}
+STARTS = ("servers.start", "servers.restart")
+STOP = "servers.stop"
+FOR_OWNERS = ("servers.delete", "servers.clone")
+FOR_STAFF = ("servers.restore", "servers.purge")
+# Not asked about again when it runs: these took effect when they were asked for, and a copy asks itself.
+SETTLED = ("servers.delete", "servers.restore", "servers.clone")
 NOTHING: frozenset[Right] = frozenset()
 
 
@@ -133,6 +142,13 @@ def require_limits(user: "User | AnonymousUser") -> None:
         raise PermissionDenied("Limits are for moderators to set. Ask one of them.")
 
 
+def may_override(user: "User | AnonymousUser | None", job: Job) -> bool:
+    """Whether `user` may call off the job, or press what does: what a moderator stops, only moderators let run."""
+    by = job.requested_by
+    is_moderators_stop = job.kind == STOP and by is not None and by.is_staff
+    return not is_moderators_stop or by == user or bool(user and user.is_authenticated and user.is_staff)
+
+
 class FeedPolicy:
     """What the job engine asks before it shows a stream, a job or a topic to somebody (`settings.JOBS_POLICY`)."""
 
@@ -170,11 +186,44 @@ class FeedPolicy:
         return _may_view_job(user, job, _rights_on_subject(user, job), _layer_of(job))
 
     @staticmethod
-    def may_control_job(user: Any, job: Job) -> bool:
-        """Cancel and retry: whoever may start and stop the server; other jobs are for staff."""
+    def may_cancel_job(user: Any, job: Job) -> bool:
+        """Whoever may start and stop the server, but see `may_override`; a layer's owner; other jobs are for staff."""
+        if not may_enter(user) or not may_override(user, job):
+            return False
         if layer := _layer_of(job):
             return may_change_layer(user, layer)
-        return may_enter(user) and (user.is_staff or {Right.VIEW, Right.POWER} <= _rights_on_subject(user, job))
+        return user.is_staff or {Right.VIEW, Right.POWER} <= _rights_on_subject(user, job)
+
+    @staticmethod
+    def may_retry_job(user: Any, job: Job) -> bool:
+        """Whoever may ask for what the job does."""
+        if not may_enter(user):
+            return False
+        if layer := _layer_of(job):
+            return may_change_layer(user, layer)
+        if user.is_staff:
+            return True
+        server = Server.objects.filter(pk=_server_of(job)).first()
+        if not server or job.kind in FOR_STAFF:
+            return False
+        if job.kind in FOR_OWNERS:
+            return server.owner_id == user.pk and not server.deleted_at
+        return {Right.VIEW, RIGHT_FOR.get(job.kind, Right.POWER)} <= rights(user, server)
+
+    @staticmethod
+    def objection(job: Job) -> str:
+        """What has changed since the job was asked for: the owner was suspended, the right taken away.
+
+        What the job works on may be gone, too: that the kinds say themselves.
+        """
+        server = Server.objects.select_related("owner").filter(pk=_server_of(job), deleted_at=None).first()
+        if job.kind in SETTLED or not (server or _layer_of(job)):
+            return ""
+        if server and not server.owner.may_enter and job.kind in (STOP, *STARTS):
+            return "" if job.kind == STOP else str(OwnerSuspended(server.name))
+        if job.requested_by and not FeedPolicy.may_retry_job(job.requested_by, job):
+            return f"{job.requested_by} may not do this any more. Ask who may to start it anew."
+        return ""
 
     @staticmethod
     def subject_link(user: Any, job: Job) -> tuple[str, str] | None:

@@ -66,8 +66,8 @@ def restart(run: Run, server: int) -> None:
 def delete(run: Run, server: int) -> None:
     """Runs again only until the files are aside: after that, a new server may have the name."""
     with _explained():
-        target = Server.objects.get(pk=server)
-        if not target.deleted_at or target.put_away_at:
+        target = Server.objects.filter(pk=server).first()
+        if not target or not target.deleted_at or target.put_away_at:
             run.log("There is nothing left to do.")
             return
         _halt(run, target)
@@ -148,19 +148,19 @@ def revert_files(run: Run, server: int) -> None:
 @job_kind(INSTALL, time_limit=4 * 3600)
 def install(run: Run, node: str, game: str, update: bool = False) -> None:
     with _explained():
-        installing.install(run, node=Node.objects.get(slug=node), game=games.get(game), update=update)
+        installing.install(run, node=_node(node), game=games.get(game), update=update)
 
 
 @job_kind(CHECK)
 def check_for_updates(run: Run, node: str, game: str) -> None:
     with _explained():
-        installing.check_for_updates(run, node=Node.objects.get(slug=node), game=games.get(game))
+        installing.check_for_updates(run, node=_node(node), game=games.get(game))
 
 
 @job_kind(CLEAN_UP, time_limit=3600)
 def clean_up(run: Run, node: str, game: str, unused: bool = True) -> None:
     with _explained():
-        installing.clean_up(run, node=Node.objects.get(slug=node), game=game, unused=unused)
+        installing.clean_up(run, node=_node(node), game=game, unused=unused)
 
 
 @job_kind(PURGE, time_limit=3600)
@@ -184,6 +184,13 @@ def _present(number: int) -> Server:
     if not target:
         raise JobError("This server was deleted.")
     return target
+
+
+def _node(slug: str) -> Node:
+    found = Node.objects.filter(slug=slug).first()
+    if not found:
+        raise JobError(f"There is no machine {slug} any more.")
+    return found
 
 
 def _is_superseded(run: Run, server: Server, desired: Server.Desired, *kinds: str) -> bool:

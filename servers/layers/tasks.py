@@ -1,5 +1,7 @@
 """The job kinds of layers: building one, and deleting what nobody has any more."""
 
+from uuid import UUID
+
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
 from servers import games, services
@@ -15,6 +17,8 @@ from servers.services.layers import BUILD, TIME_LIMIT
 
 @job_kind(BUILD, time_limit=TIME_LIMIT)
 def build_layer(run: Run, layer: int, upload: str = "") -> None:
+    if not _is_upload_key(upload):
+        raise JobError("That is not the number of an upload. Upload the file again.")
     target = Layer.objects.select_related("owner", "build").filter(pk=layer).first()
     if target is None:
         run.log("The layer was deleted. There is nothing to do.")
@@ -44,3 +48,11 @@ def clean(run: Run) -> None:
     for folder in scripts.left_over():
         scripts.clear(folder)
     run.log(f"{len(unused)} builds that nobody has any more are gone.")
+
+
+def _is_upload_key(key: str) -> bool:
+    """Whether an upload could have that number; none at all is fine, too."""
+    try:
+        return not key or bool(UUID(key))
+    except ValueError:
+        return False

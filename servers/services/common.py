@@ -11,6 +11,7 @@ from django.utils import timezone
 from jobs import events
 from jobs.models import Job
 from jobs.services import cancel
+from servers.access import may_override
 from servers.errors import ServerGone
 from servers.models import AuditEvent, Server
 
@@ -52,8 +53,10 @@ def tell_users(*users: "int | User") -> None:
 
 def supersede(server: Server, kinds: Collection[str], states: Collection[str], *, by: "User | None") -> None:
     """Cancel what was asked of the server before and is no longer wanted: queued at once, running by request."""
-    for job in Job.objects.about(server.topic).filter(kind__in=kinds, state__in=states):
-        cancel(job=job, by=by)
+    asked = Job.objects.about(server.topic).filter(kind__in=kinds, state__in=states).select_related("requested_by")
+    for job in asked:
+        if may_override(by, job):
+            cancel(job=job, by=by)
 
 
 def violated(error: IntegrityError) -> str:

@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, own_files
+from servers.access import may_override
 from servers.errors import OwnerSuspended, ServerGone
 from servers.layers import stack
 from servers.models import AuditEvent, Server, ServerFile
@@ -80,8 +81,10 @@ def take_up(*, server: Server, job: int, desired: Server.Desired, unless: Collec
     Returns the newest later job of the kinds `unless`: then nothing is to be done. Raises `ServerGone`.
     """
     with locked(server) as fresh:
+        own = Job.objects.select_related("requested_by").get(pk=job)
         later = Job.objects.about(fresh.topic).filter(pk__gt=job, kind__in=unless).exclude(state=Job.State.CANCELLED)
-        if newest := later.order_by("pk").last():
+        newest_first = later.select_related("requested_by").order_by("-pk")
+        if newest := next((one for one in newest_first if may_override(one.requested_by, own)), None):
             return newest
         Server.objects.filter(pk=fresh.pk).update(desired=desired)
     return None
@@ -110,7 +113,8 @@ def _press(
         node=server.node.slug,
         requested_by=by,
         after=after,
-        coalesce=True,
+        # What a moderator stops is not one with a member's stop, which members may call off.
+        coalesce=not (kind == STOP and by and by.is_staff),
         join=JOINED[kind] if is_same else (),
     )
     if not (last and is_same and last.detail.get("job") == job.pk):

@@ -112,25 +112,25 @@ def test_a_servers_jobs_are_seen_by_viewers_and_controlled_with_power(server, al
     membership = share(bob)
     job = make_job(server.topic)
     assert [FeedPolicy.may_view_job(user, job) for user in (alice, bob, charlie, mod)] == [True, True, False, True]
-    assert [FeedPolicy.may_control_job(user, job) for user in (alice, bob, charlie, mod)] == [True, False, False, True]
+    assert [FeedPolicy.may_cancel_job(user, job) for user in (alice, bob, charlie, mod)] == [True, False, False, True]
     assert FeedPolicy.may_view_stream(charlie, job.stream_id) is False
     Membership.objects.filter(pk=membership.pk).update(rights=[Right.VIEW, Right.POWER])
-    assert FeedPolicy.may_control_job(bob, job)
+    assert FeedPolicy.may_cancel_job(bob, job)
 
 
 def test_installations_are_seen_by_every_member_and_controlled_by_staff(charlie, mod):
     job = make_job("installation:local:openarena")
     assert FeedPolicy.may_view_job(charlie, job)
     assert not FeedPolicy.may_view_job(AnonymousUser(), job)
-    assert not FeedPolicy.may_control_job(charlie, job)
-    assert FeedPolicy.may_control_job(mod, job)
+    assert not FeedPolicy.may_cancel_job(charlie, job)
+    assert FeedPolicy.may_cancel_job(mod, job)
 
 
 @pytest.mark.parametrize("subject", ["server:", "server:x", "server:999999", "purge:local", "", "server:٣"])
 def test_jobs_about_anything_else_are_for_staff(subject, alice, mod):
     job = make_job(subject)
     assert not FeedPolicy.may_view_job(alice, job)
-    assert not FeedPolicy.may_control_job(alice, job)
+    assert not FeedPolicy.may_cancel_job(alice, job)
     assert FeedPolicy.may_view_job(mod, job)
 
 

@@ -87,10 +87,10 @@ def test_nobody_but_administrators_writes_builds_changes_or_deletes_one(
             assert client.post(f"/jobs/{job.pk}/{verb}/").status_code == status
     for user in (alice, plain_mod):
         assert Api(user)("post", "/layers/plugins/build").status_code == 403
-        assert not access.FeedPolicy.may_control_job(user, job)
+        assert not access.FeedPolicy.may_cancel_job(user, job)
     assert Layer.objects.get().source == made.source
     assert Job.objects.count() == 1
-    assert access.FeedPolicy.may_control_job(mod, job)
+    assert access.FeedPolicy.may_cancel_job(mod, job)
 
 
 def test_whoever_may_use_it_sees_that_it_is_one_and_its_log_but_not_the_script(
