@@ -64,7 +64,7 @@ class PlayerGone(ServerError):
     """Nobody of that number and name plays any more."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"{name} is not playing any more. Look at the list again.")
+        super().__init__(f"{name or 'Whoever had no name'} is not playing any more. Look at the list again.")
 
 
 class CommandRefused(ServerError):

@@ -237,7 +237,7 @@ class CommandForm(forms.Form):
 class PlayerForm(forms.Form):
     """The player's name as it was shown, to find out whether the number is still theirs. Nothing of it is cut off."""
 
-    player_name = forms.CharField(max_length=200, strip=False)
+    player_name = forms.CharField(max_length=500, strip=False, required=False)
 
 
 class MessageForm(forms.Form):

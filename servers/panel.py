@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -16,9 +16,11 @@ from servers.actions import url_of
 from servers.errors import ServerError
 from servers.forms import LaterForm, LevelForm, MessageForm, PlayerForm
 from servers.models import Pending, Right, Server
+from servers.protocols.status import shown_name
 from servers.services.waiting import WORDS
 from servers.views import head_context, server_page
 
+SENT = "The message was sent."
 REFUSALS = (ServerError, games.UnknownGame)
 
 
@@ -34,8 +36,10 @@ def players_topic(server: Server) -> str:
 @require_safe
 @server_page(Right.RCON)
 def players(request: HttpRequest, server: Server) -> HttpResponse:
-    """Everybody on the server, by the number that kick and ban take."""
-    return render(request, "servers/players.html", players_context(request, server) | {"tab": "players"})
+    """Everybody on the server, by the number that kick and ban take. The page is there at once and asks for the list
+    by itself; without scripts `?ask` waits for it."""
+    context = players_context(request, server) if "ask" in request.GET else unasked_context(request, server)
+    return render(request, "servers/players.html", context | {"tab": "players"})
 
 
 @require_safe
@@ -47,18 +51,27 @@ def players_part(request: HttpRequest, server: Server) -> HttpResponse:
     return render(request, "servers/_players.html", players_context(request, server))
 
 
-def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
+def unasked_context(request: HttpRequest, server: Server) -> dict[str, Any]:
+    """What the page shows before the game has answered."""
     context = head_context(request, server)
     if not _is_running(server):
         return context
-    context |= {"is_running": True, "players_topic": players_topic(server)}
+    context |= {"is_running": True, "is_unasked": True, "players_topic": players_topic(server)}
+    try:
+        return context | {"levels": services.levels(server=server)}
+    except REFUSALS as error:
+        return context | {"problem": str(error)}
+
+
+def players_context(request: HttpRequest, server: Server) -> dict[str, Any]:
+    """The same with the game's answer, for which this waits."""
+    context = unasked_context(request, server) | {"is_unasked": False}
+    if "levels" not in context:
+        return context
     by = member(request)
     try:
-        context["levels"] = services.levels(server=server)
-        return context | {
-            "mode": services.ask_mode(by=by, server=server),
-            "roll": services.call_roll(by=by, server=server),
-        }
+        context["mode"] = services.ask_mode(by=by, server=server)
+        return context | {"roll": services.call_roll(by=by, server=server)}
     except REFUSALS as error:
         return context | {"problem": str(error)}
 
@@ -67,14 +80,16 @@ def _is_running(server: Server) -> bool:
     return server.unit == Server.Unit.RUNNING and not server.deleted_at
 
 
-def _acted(request: HttpRequest, server: Server, act: Callable[[], None], said: str) -> HttpResponse:
+def _acted(
+    request: HttpRequest, server: Server, act: Callable[[], str | None], said: str | Callable[[str | None], str]
+) -> HttpResponse:
     """Do it to the running game, and say that it was done or why not; the list of players is asked for again."""
     to, topics = players_url(server), [players_topic(server)]
     try:
-        act()
+        result = act()
     except REFUSALS as error:
         return refused(request, str(error), to=to, topics=topics)
-    return done(request, said, to=to, topics=topics)
+    return done(request, said if isinstance(said, str) else said(result), to=to, topics=topics)
 
 
 @require_POST
@@ -84,21 +99,23 @@ def kick(request: HttpRequest, server: Server, player: int) -> HttpResponse:
     form = PlayerForm(request.POST)
     name = form.cleaned_data["player_name"] if form.is_valid() else ""
     throw_out = partial(services.kick_player, by=member(request), server=server, player=player, name=name)
-    return _acted(request, server, throw_out, f"{name} was kicked.")
+    return _acted(request, server, throw_out, f"{shown_name(name)} was kicked.")
 
 
 @require_http_methods(["GET", "POST"])
 @server_page(Right.RCON)
 def ban(request: HttpRequest, server: Server, player: int) -> HttpResponse:
     """Keep somebody out for good, after asking."""
-    form = PlayerForm(request.POST or request.GET)
-    if not form.is_valid():
-        return redirect(players_url(server))
+    given = request.POST if request.method == "POST" else request.GET
+    form = PlayerForm(given)
+    if "player_name" not in given or not form.is_valid():
+        return refused(request, "Nobody was banned: pick a player of the list.", to=players_url(server))
     name = form.cleaned_data["player_name"]
     if request.method == "GET":
-        return render(request, "servers/ban.html", {"server": server, "player": player, "player_name": name})
+        context = {"server": server, "player": player, "player_name": name, "shown_name": shown_name(name)}
+        return render(request, "servers/ban.html", context)
     keep_out = partial(services.ban_player, by=member(request), server=server, player=player, name=name)
-    return _acted(request, server, keep_out, f"{name} is banned.")
+    return _acted(request, server, keep_out, f"{shown_name(name)} is banned.")
 
 
 @require_POST
@@ -108,7 +125,12 @@ def say(request: HttpRequest, server: Server) -> HttpResponse:
     form = MessageForm(request.POST)
     text = form.cleaned_data["text"] if form.is_valid() else ""
     send = partial(services.say, by=member(request), server=server, text=text)
-    return _acted(request, server, send, "The message was sent.")
+
+    def said(sent: str | None) -> str:
+        changed = sent is not None and sent != text.strip()
+        return f"The message was sent as “{sent}”: the game’s console cannot hold the rest." if changed else SENT
+
+    return _acted(request, server, send, said)
 
 
 @require_POST

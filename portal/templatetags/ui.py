@@ -65,8 +65,9 @@ def moment(at: datetime | None, *, elapsed: bool = False) -> SafeString | str:
 
 @register.simple_tag
 def clock(at: datetime) -> SafeString:
-    """A time of day that js/time.js puts into the reader's own zone. Without scripts it is UTC."""
-    return format_html('<time datetime="{}" data-as="clock">{}</time>', at.isoformat(), f"{at:%H:%M} UTC")
+    """A time that js/time.js puts into the reader's own zone, with its date unless it is today. Without scripts it is
+    UTC."""
+    return format_html('<time datetime="{}" data-as="clock">{}</time>', at.isoformat(), f"{at:%Y-%m-%d %H:%M} UTC")
 
 
 @register.filter

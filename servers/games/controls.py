@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from servers.games import placeholders
 from servers.games.base import Model, fail
-from servers.games.syntax import Syntax, write
+from servers.games.syntax import Syntax, chat, write, write_chat
 from servers.games.values import Key
 from servers.protocols.quake3 import without_colours
 
@@ -74,8 +74,14 @@ class Actions(Model):
                 raise fail((action,), "needs `players`, which says how the game numbers them")
         return self
 
+    def chat(self, text: str, console: Console) -> str:
+        """A message as it will be read."""
+        return chat(text, _SYNTAXES[console.protocol])
+
     def lines(self, action: str, value: str | int, console: Console) -> list[str]:
         """What to send for `action`, which takes one value: quoted as the console reads it. Raises `RefusedError`."""
-        written = str(value) if isinstance(value, int) else write(value, _SYNTAXES[console.protocol])
+        syntax = _SYNTAXES[console.protocol]
+        write_text = write_chat if action == "say" else write
+        written = str(value) if isinstance(value, int) else write_text(value, syntax)
         lines: tuple[str, ...] = getattr(self, action)
         return [placeholders.substitute(line, lambda kind, key: written) for line in lines]

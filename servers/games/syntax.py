@@ -2,9 +2,11 @@
 
 Quake's and Source's consoles know no escape inside quotes and split commands at `;`, so what they cannot hold is
 refused, never rewritten: a member finds the text of the server exactly as typed, or learns which character to change.
+Only a message for the chat is rewritten, by signs that look alike.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +55,31 @@ _RULES = {
 # Games parse their arguments again: ioquake3 joins them into one line of console text, srcds takes a leading - or +
 # for an option. These characters mean nothing to any of them.
 _ARGUMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,:@=/-]*")
+
+
+# What a chat cannot hold is replaced by what looks most like it: quotes end an argument, `;` a command. In Source and
+# Teeworlds the text is UTF-8, none of whose other bytes is one of these; Quake 3 knows plain ASCII.
+_CHAT = {
+    Syntax.SOURCE: str.maketrans({'"': "”", ";": ",", "\\": "/"}),
+    Syntax.QUAKE: str.maketrans(
+        dict.fromkeys('"“”„«»‘’‚', "'") | {";": ",", "\\": "/", "–": "-", "—": "-", "…": "..."}
+    ),
+}
+
+
+def chat(text: str, syntax: Syntax) -> str:
+    """The text as a game's chat can have it, in one line."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    if syntax is not Syntax.QUAKE:
+        return line.translate(_CHAT.get(syntax, {})).strip()
+    # First what letters are made of, since that may bring the very signs that are replaced then.
+    plain = "".join(part for part in unicodedata.normalize("NFKD", line) if not unicodedata.combining(part))
+    return plain.translate(_CHAT[syntax]).encode("ascii", "replace").decode().strip()
+
+
+def write_chat(text: str, syntax: Syntax) -> str:
+    """That as one argument."""
+    return _RULES[syntax].write(chat(text, syntax))
 
 
 def needs_whole_word(syntax: Syntax) -> bool:

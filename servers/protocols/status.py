@@ -5,12 +5,14 @@ Sources: Source engine, `status` of srcds (L4D2 adds a slot after the userid); i
 """
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
 from servers.protocols.wire import clean
 
 PLAYERS = 255
+BLANK = "\u115f\u1160\u2800\u3164\uffa0"  # Hangul's fillers and the empty Braille cell, which count as letters or signs
 LONGEST_LINE = 500
 # Of a name's quotes or blanks the last end it, since the columns after it can hold none.
 _SOURCE = re.compile(r'#\s*(?P<id>\d{1,9})(?:\s+\d{1,9})?\s+"(?P<name>.*)"\s+(?P<unique>\S+)(?P<rest>[^"]*)')
@@ -33,6 +35,11 @@ class Listed:
     seconds: int | None = None
     bot: bool = False
 
+    @property
+    def shown(self) -> str:
+        """The name, or words for one of which nothing can be seen."""
+        return shown_name(self.name)
+
 
 @dataclass(frozen=True)
 class Roll:
@@ -42,6 +49,12 @@ class Roll:
     players: tuple[Listed, ...]
     hibernating: bool | None = None
     reserved: bool | None = None
+
+
+def shown_name(name: str) -> str:
+    """A name for reading: games let players have none, or one of signs that leave no mark."""
+    marks = (c for c in name if c not in BLANK and unicodedata.category(c)[0] not in "ZCM")
+    return name if any(marks) else "(no name)"
 
 
 def read_roll(kind: str, answer: str) -> Roll:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from portal.models import User
 
 STATUS = "status"
-LONGEST_MESSAGE = 120  # characters; Source's chat holds 127 bytes
+LONGEST_MESSAGE = 120  # bytes; Source's chat holds 127
 
 
 def call_roll(*, by: "User", server: Server) -> Roll:
@@ -58,14 +58,20 @@ def ban_player(*, by: "User", server: Server, player: int, name: str) -> None:
     _strike("ban", by=by, server=server, player=player, name=name)
 
 
-def say(*, by: "User", server: Server, text: str) -> None:
-    """A message in the chat of everybody who plays. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`."""
-    text = text.strip()
-    if not text:
+def say(*, by: "User", server: Server, text: str) -> str:
+    """A message in the chat of everybody who plays; returns it as it was sent, since signs that the game's console
+    cannot hold are replaced. Raises `CommandRefused`, `CommandFailed`, `UnknownGame`."""
+    game = require_console(server)
+    assert game.console  # require_console saw to it
+    said = game.actions.chat(text, game.console)
+    if not said:
         raise CommandRefused("Type a message first.")
-    if len(text) > LONGEST_MESSAGE:
-        raise CommandRefused(f"The message is too long. Use {LONGEST_MESSAGE} characters at most.")
-    _act("say", text, by=by, server=server, text=text)
+    if len(said.encode()) > LONGEST_MESSAGE:
+        raise CommandRefused(
+            f"The message is too long. Use {LONGEST_MESSAGE} characters at most, or half as many accents."
+        )
+    _act("say", said, by=by, server=server, text=said)
+    return said
 
 
 def announce(*, server: Server, text: str) -> None:

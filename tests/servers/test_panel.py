@@ -9,7 +9,9 @@ from jobs import streams
 from portal.models import User
 from servers import games, services
 from servers.errors import CommandRefused, PlayerGone
+from servers.games.syntax import Syntax, write_chat
 from servers.models import AuditEvent, Right, Server
+from servers.protocols.status import Listed
 from tests.api import Api
 from tests.gamedig import gamedig
 from tests.games_cache import SECRET, RunningGame, running, send
@@ -85,8 +87,26 @@ def test_a_message_reaches_the_chat_as_one_line(live: Server, alice: User, game:
     wait_for(lambda: "Console: Restart at 10, friends // really" in game.output, what="the message")
 
 
-@pytest.mark.parametrize("text", ['hi"; quit', "hi; quit", "hi\nquit", "naïve", " ", "x" * 121])
-def test_a_message_that_could_be_more_than_a_message_is_refused(live: Server, alice: User, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('hi"; quit', "hi”, quit"), ("hi; quit", "hi, quit"), ("hi\nquit", "hi quit"), ("naïve $x %s", "naïve $x %s"),
+        ('a\\"b', "a/”b"), ("hi\u037e quit", "hi\u037e quit"), ("\u202eevil", "evil"), ("žluťoučký 🎉", "žluťoučký 🎉"),
+    ],
+)  # fmt: skip
+def test_what_a_chat_cannot_hold_is_replaced_and_begins_no_second_command(
+    client: Client, live: Server, alice: User, game: RunningGame, text: str, said: str
+) -> None:
+    client.force_login(alice)
+    answer = client.post(f"/servers/{live.name}/say/", {"text": text}, headers=HTMX)
+    told = json.loads(answer.headers["HX-Trigger"])["toast"]["text"]
+    assert told == "The message was sent." if said == text else f"sent as “{said}”" in told
+    wait_for(lambda: f"Console: {said}" in game.output, what="the message")
+    assert services.list_players(server=live), "the game did not quit"
+
+
+@pytest.mark.parametrize("text", [" ", "\u200b\n", "x" * 121, "é" * 61])
+def test_a_message_of_nothing_or_too_much_is_refused(live: Server, alice: User, text: str) -> None:
     with pytest.raises(CommandRefused):
         services.say(by=alice, server=live, text=text)
     assert not AuditEvent.objects.filter(action="say").exists()
@@ -106,12 +126,16 @@ def test_the_map_changes_and_an_unknown_one_is_refused(live: Server, alice: User
 
 def test_the_page_lists_players_and_its_buttons_act(client: Client, live: Server, alice: User, somebody) -> None:
     client.force_login(alice)
-    page = client.get(f"/servers/{live.name}/players/").content.decode()
+    at_once = client.get(f"/servers/{live.name}/players/").content.decode()
+    assert "Asking the game…" in at_once
+    assert somebody.name not in at_once
+    assert f'aria-label="Kick {somebody.name}"' in client.get(f"/servers/{live.name}/players/?ask=1").content.decode()
+    page = client.get(f"/servers/{live.name}/parts/players/").content.decode()
     assert f'aria-label="Kick {somebody.name}"' in page
     assert SECRET not in page
     url = f"/servers/{live.name}/players/{somebody.id}/"
     asked = client.get(f"{url}ban/", {"player_name": somebody.name})
-    assert f"Ban {somebody.name}?" in asked.content.decode()
+    assert f"Ban {somebody.name}, number {somebody.id}?" in asked.content.decode()
     answer = client.post(f"{url}kick/", {"player_name": somebody.name}, headers=HTMX)
     assert json.loads(answer.headers["HX-Trigger"])["toast"]["text"] == f"{somebody.name} was kicked."
     again = client.post(f"{url}kick/", {"player_name": somebody.name}, headers=HTMX)
@@ -195,3 +219,30 @@ def test_the_api_lists_kicks_and_tells_too(live: Server, alice: User, somebody, 
     wait_for(lambda: "Console: from afar" in game.output, what="the message")
     assert asks("post", f"{path}/later", {"verb": "stop"}).status_code == 204
     assert asks("delete", f"{path}/later").status_code == 204
+
+
+def test_who_has_no_name_is_named_by_number_and_nothing_is_left_unsaid(
+    client: Client, live: Server, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(alice)
+    answer = client.get(f"/servers/{live.name}/players/2/ban/", follow=True)
+    assert "Nobody was banned: pick a player of the list." in answer.content.decode()
+    asked = client.get(f"/servers/{live.name}/players/2/ban/", {"player_name": ""}).content.decode()
+    assert "Ban (no name), number 2?" in asked
+    answer = client.post(f"/servers/{live.name}/players/999/ban/", {"player_name": ""}, headers=HTMX)
+    assert answer.status_code == 409
+    assert "Whoever had no name is not playing any more" in answer.headers["HX-Trigger"]
+
+
+@pytest.mark.parametrize("name", ["", " ", "\u200b", "\u3164", "\u2800\u2800", "\u0301", "\xa0"])
+def test_a_name_that_leaves_no_mark_is_shown_in_words(name: str) -> None:
+    assert Listed(id=1, name=name).shown == "(no name)"
+    assert Listed(id=1, name=f"{name}x").shown == f"{name}x"
+
+
+@pytest.mark.parametrize("text", ["Zoë ＂; quit＼", "“hi”\u037e quit", "naïve…", "ﬁ 🎉"])
+def test_quakes_console_gets_plain_ascii_that_ends_no_argument(text: str) -> None:
+    written = write_chat(text, Syntax.QUAKE)
+    assert written.isascii()
+    assert written[0] == written[-1] == '"'
+    assert not set(written[1:-1]) & set('";\\')

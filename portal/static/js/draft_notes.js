@@ -45,5 +45,5 @@ function texts({ fields }) {
     area.setAttribute("aria-label", name);
     return area;
   });
-  return made("details", {}, made("summary", { textContent: "What you typed" }), ...shown);
+  return made("details", { className: "more" }, made("summary", { textContent: "What you typed" }), ...shown);
 }

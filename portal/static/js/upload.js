@@ -8,6 +8,15 @@ const token = (field) => field.closest("form").querySelector("[name=csrfmiddlewa
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const memory = (file) => `upload:${file.name}:${file.size}:${file.lastModified}`;
 
+const PASSES = [429, 502, 503, 504]; // of these another try may know better
+const REFUSALS = {
+  401: "You were signed out. Sign in again in a new tab, then choose the same file: it goes on where it stopped.",
+  403: "You signed in again since the page was opened, or may not upload any more. Reload the page and choose the file again.",
+  404: "The upload was given up. Choose the file again.",
+  413: "The portal's web server does not take pieces of this size. Tell an administrator.",
+  507: "The portal's disk is full. Tell an administrator, then choose the same file: it goes on where it stopped.",
+};
+
 class Problem extends Error {}
 
 async function ask(field, url, method, body) {
@@ -15,10 +24,9 @@ async function ask(field, url, method, body) {
   const sent = body instanceof Uint8Array || body === undefined ? body : JSON.stringify(body);
   const answer = await fetch(url, { method, headers, body: sent });
   if (answer.status === 204) return {};
-  if (answer.status === 404) throw new Problem("The upload was given up. Choose the file again.");
-  if (!answer.headers.get("Content-Type")?.includes("json")) throw new Error(`status ${answer.status}`);
-  const found = await answer.json();
-  if (!answer.ok) throw new Problem(found.problem);
+  const found = await answer.json().catch(() => ({})); // a proxy's answer is a page
+  if (!answer.ok && PASSES.includes(answer.status)) throw new Error(`The portal is busy (${answer.status}).`);
+  if (!answer.ok) throw new Problem(found.problem ?? REFUSALS[answer.status] ?? `The portal did not take it (${answer.status}).`);
   return found;
 }
 
@@ -70,7 +78,8 @@ async function persist(field, url, piece, say) {
       return await ask(field, url, "PUT", piece);
     } catch (error) {
       if (error instanceof Problem || attempt === ATTEMPTS) throw error;
-      say((await fullDisk()) || "The connection was lost. Trying again…");
+      const cause = error instanceof TypeError ? (await fullDisk()) || "The connection was lost." : error.message;
+      say(`${cause} Trying again…`);
       await sleep(WAIT_MS * 2 ** attempt);
     }
   }
@@ -98,8 +107,8 @@ function follow(field) {
       if (name && !name.value) name.value = file.name.replace(/\.(vpk|zip|7z|tar(\.\w+)?|t[gx]z|tbz2)$/i, "").slice(0, 60);
     } catch (error) {
       chooser.value = ""; // else choosing the same file again is no change, and nothing happens
-      if (error instanceof Problem) say(error.message);
-      else say((await fullDisk()) || "The portal could not be reached. Choose the same file to go on.");
+      const lost = "The portal could not be reached. Choose the same file to go on.";
+      say(error instanceof TypeError ? (await fullDisk()) || lost : error.message);
     } finally {
       submit.disabled = chooser.disabled = false;
     }
