@@ -9,4 +9,4 @@ class ServersConfig(AppConfig):
     verbose_name = "Servers"
 
     def ready(self) -> None:
-        autodiscover_modules("tasks", "layers.tasks")  # job kinds register themselves at import
+        autodiscover_modules("tasks", "installation_tasks", "layers.tasks")  # job kinds register themselves at import

@@ -12,10 +12,10 @@ from django.utils import timezone
 from jobs.full_disk import SENTENCE
 from jobs.registry import JobError, job_kind
 from jobs.run import Run
-from servers import access, games, ingame, installing, own_files, services
+from servers import access, games, ingame, own_files, services
 from servers.errors import ServerError
 from servers.layers import addon_order, stack
-from servers.models import KEEP_DELETED, Installation, Node, Right, Server, ServerFile
+from servers.models import KEEP_DELETED, Installation, Right, Server, ServerFile
 from servers.provenance import work
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
@@ -24,10 +24,9 @@ from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
 from servers.services.deletion import DELETE, FORGET, PURGE, RESTORE
 from servers.services.file_changes import LOOK, REVERT
-from servers.services.installations import CLEAN_UP, INSTALL, folder
+from servers.services.installations import folder
 from servers.services.ports import move_ports
 from servers.services.power import RESTART, START, STOP
-from servers.services.updates import CHECK
 from servers.specs import server_spec
 
 WAIT_FOR_NAMESAKE = 60  # seconds
@@ -36,7 +35,7 @@ FULL = 1 << 20  # bytes that are left of a disk on which a copy failed
 
 @job_kind(START, time_limit=300, quick=True)
 def start(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         target = _present(server)
         if not _is_superseded(run, target, Server.Desired.RUN, STOP, RESTART):
             _launch(run, target)
@@ -44,7 +43,7 @@ def start(run: Run, server: int) -> None:
 
 @job_kind(STOP, time_limit=300, quick=True)
 def stop(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         target = _present(server)
         if not _is_superseded(run, target, Server.Desired.STOP, START, RESTART):
             _halt(run, target)
@@ -53,7 +52,7 @@ def stop(run: Run, server: int) -> None:
 
 @job_kind(RESTART, time_limit=600, quick=True)
 def restart(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         target = _present(server)
         if not _is_superseded(run, target, Server.Desired.RUN, STOP):
             _require_startable(target)
@@ -65,7 +64,7 @@ def restart(run: Run, server: int) -> None:
 @job_kind(DELETE, time_limit=600, quick=True)
 def delete(run: Run, server: int) -> None:
     """Runs again only until the files are aside: after that, a new server may have the name."""
-    with _explained():
+    with explained():
         target = Server.objects.filter(pk=server).first()
         if not target or not target.deleted_at or target.put_away_at:
             run.log("There is nothing left to do.")
@@ -79,7 +78,7 @@ def delete(run: Run, server: int) -> None:
 
 @job_kind(RESTORE, time_limit=600, quick=True)
 def restore(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         target = _present(server)
         if target.put_away_at:
             _wait_for_namesake(run, target)
@@ -91,7 +90,7 @@ def restore(run: Run, server: int) -> None:
 @job_kind(FORGET, time_limit=3600)
 def forget(run: Run, server: int) -> None:
     """What `PURGE` does after a week, for one server and now."""
-    with _explained():
+    with explained():
         target = Server.objects.filter(pk=server).first()
         if target is None:
             run.log("It is gone already.")
@@ -106,7 +105,7 @@ def forget(run: Run, server: int) -> None:
 @job_kind(CLONE, time_limit=3600)
 def clone(run: Run, server: int, source: int) -> None:
     """Copies the files that the source itself wrote; a copy that was interrupted is begun again."""
-    with _explained():
+    with explained():
         target, origin = _present(server), _present(source)
         if Right.FILES not in access.rights(target.owner, origin):  # taken away since, and this may be a late retry
             raise JobError(f"{target.owner} may not read the files of {origin.name}. Ask its owner for that right.")
@@ -132,46 +131,28 @@ def clone(run: Run, server: int, source: int) -> None:
 
 @job_kind(LOOK, time_limit=300)
 def look_at_files(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         run.log(work.take_look(run, _present(server)))
 
 
 @job_kind(REVERT, time_limit=300)
 def revert_files(run: Run, server: int) -> None:
-    with _explained():
+    with explained():
         target = _present(server)
         work.undo_waiting(run, target)
         work.measure(run, target)
         run.log(work.take_look(run, target))
 
 
-@job_kind(INSTALL, time_limit=4 * 3600)
-def install(run: Run, node: str, game: str, update: bool = False) -> None:
-    with _explained():
-        installing.install(run, node=_node(node), game=games.get(game), update=update)
-
-
-@job_kind(CHECK)
-def check_for_updates(run: Run, node: str, game: str) -> None:
-    with _explained():
-        installing.check_for_updates(run, node=_node(node), game=games.get(game))
-
-
-@job_kind(CLEAN_UP, time_limit=3600)
-def clean_up(run: Run, node: str, game: str, unused: bool = True) -> None:
-    with _explained():
-        installing.clean_up(run, node=_node(node), game=game, unused=unused)
-
-
 @job_kind(PURGE, time_limit=3600)
 def purge(run: Run, node: str) -> None:
-    with _explained():
+    with explained():
         get_runtime().purge(KEEP_DELETED)
         run.log(f"{services.purge_servers(node=node)} deleted servers are gone for good.")
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Failures with a sentence for a member end the job with that sentence."""
     try:
         yield
@@ -184,13 +165,6 @@ def _present(number: int) -> Server:
     if not target:
         raise JobError("This server was deleted.")
     return target
-
-
-def _node(slug: str) -> Node:
-    found = Node.objects.filter(slug=slug).first()
-    if not found:
-        raise JobError(f"There is no machine {slug} any more.")
-    return found
 
 
 def _is_superseded(run: Run, server: Server, desired: Server.Desired, *kinds: str) -> bool:
