@@ -86,7 +86,7 @@ class Cluster:
 
 
 @settings(max_examples=cases(60, 600), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(workers=st.integers(1, 6), steps=st.lists(STEPS, max_size=60))
+@given(workers=st.integers(1, 6), steps=st.lists(STEPS, min_size=30, max_size=80))
 def test_the_queue_serves_whom_the_model_would_and_keeps_every_limit(
     workers: int, steps: list[tuple[str, int, bool]]
 ) -> None:
