@@ -166,13 +166,13 @@ function holdWhatIsPressed() {
   for (const type of ["pointerup", "pointercancel", "pointermove"]) document.addEventListener(type, lifted);
 }
 
-// A press was refused by a whole page: its sentence is told. Afterwards the page's tokens are those of who is signed in.
-function refused(xhr) {
+// A press was refused by a whole page: its sentence is told, once the page's tokens are those of who is signed in now.
+async function refused(xhr) {
   if (xhr.status === 401) return reload("401");
+  if (xhr.status === 403) await look();
   const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
   const said = page.querySelector("main p")?.textContent.trim();
   toast(said || `That did not work (${xhr.status}). Try again.`, "error");
-  if (xhr.status === 403) look();
 }
 
 // What may no longer be seen goes: a card alone, a page's main part with the page, whose own answer says why. What holds
