@@ -10,13 +10,14 @@ from threading import Lock
 from weakref import WeakSet
 
 from channels.db import database_sync_to_async
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.views.decorators.http import require_safe
 
 from jobs import streams
 from jobs.pages import member, members_only
 from jobs.policy import Asked, decide
+from jobs.searches import give_back
 from jobs.views import stream_for
 
 BATCH = 1000  # lines
@@ -103,7 +104,7 @@ def download(request: HttpRequest, pk: int) -> HttpResponse | StreamingHttpRespo
     one = Download(member(request).pk, asked, abort)
     if not _under_way.may_add(one):
         return HttpResponse(TOO_MANY, content_type=TEXT, status=429, headers={"Retry-After": 10})
-    close_old_connections()  # the pool's connection goes back now, not when the last byte is sent
+    give_back()  # now, not when the last byte is sent
     response = StreamingHttpResponse(text_lines(one, stream.first_seq, stream.last_seq), content_type=TEXT)
     response["Content-Disposition"] = f'attachment; filename="log-{pk}.txt"'
     return response

@@ -69,14 +69,14 @@ def search(*, stream_id: int, text: str, user_id: int) -> tuple[list[int], bool]
 
     Capital letters do not matter. Raises `Refused`, and `OperationalError` when it takes longer than `SEARCH_MS`.
     """
-    _give_back()  # who waits for a place holds no connection
+    give_back()  # who waits for a place holds no connection
     with _places.take(user_id):
         found = _newest(stream_id, text)
-        _give_back()
+        give_back()
     return found[:MOST_FOUND][::-1], len(found) > MOST_FOUND
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Return the connection to the pool now, not when the request ends."""
     if not connection.in_atomic_block:
         close_old_connections()
