@@ -72,7 +72,7 @@ class Admission:
 class Request(WebRequest):
     """Daphne's request, judged before and while its body arrives."""
 
-    channel: Any
+    channel: Any = None  # again, once Twisted has deleted the request's own
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -161,6 +161,11 @@ class Request(WebRequest):
         channel.setTimeout(None)
         channel.dataReceived = lambda data: None
         channel._abortingCall = channel.callLater(LINGER_SECONDS, channel.forceAbortClient)
+
+    def end_waiting(self, seconds: float) -> None:
+        """Answer for a page that has not begun to after so long."""
+        if self.application_queue and self.channel and not self._response_started and self.duration() > seconds:
+            self.basic_error(503, b"Service Unavailable", "The portal did not answer in time. Try again in a moment.")
 
     def _forget_unless_used(self) -> None:
         if not self.application_queue:

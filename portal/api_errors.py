@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
@@ -103,6 +104,15 @@ def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
     return response
 
 
+def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
+    if is_full(error):
+        return problem(507, SENTENCE)
+    logger.error("No database for %s %s: %s", request.method, request.path, error)
+    response = problem(503, "The database does not answer just now. Try again in a moment.")
+    response["Retry-After"] = "5"
+    return response
+
+
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     if is_full(error):
         return problem(507, SENTENCE)
@@ -118,7 +128,7 @@ def install(api: NinjaAPI) -> None:
         AuthenticationError: lambda request, error: problem(
             401, "Send a token that is valid: `Authorization: Bearer l4m_…`."
         ),
-        RequestDataTooBig: lambda request, error: problem(413, "The body is too large. Send less than 2 MB."),
+        RequestDataTooBig: lambda request, error: problem(413, "The body is too large. Send less than 4 MB."),
         Throttled: _throttled,
         HttpError: _http_error,
         ValidationError: _invalid,
@@ -128,6 +138,8 @@ def install(api: NinjaAPI) -> None:
         ),
         refusals.ServerError: _refused,
         UnknownGame: lambda request, error: problem(409, str(error)),
+        OperationalError: _no_database,
+        InterfaceError: _no_database,
         Exception: _unexpected,
     }
     for kind, handler in handlers.items():

@@ -4,7 +4,9 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from hmac import compare_digest
+from threading import Lock
 
+import psycopg
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
@@ -22,6 +24,8 @@ from servers.models import Node, Server
 OLDEST_QUEUED = 120  # seconds
 AGENT_SILENT = timedelta(minutes=1)
 NEARLY_FULL = 1 << 30  # bytes
+CONNECT_SECONDS = 3
+_connecting = Lock()
 
 
 @never_cache
@@ -57,12 +61,28 @@ def metrics(request: HttpRequest) -> HttpResponse:
 def problems() -> dict[str, str]:
     """What keeps the portal from working, by part: `database`, `queue`, `agents`, `disk`."""
     try:
-        with connection.cursor() as db:
-            db.execute("SELECT 1")
+        _connect()
         checks: dict[str, Callable[[], str]] = {"queue": _queue, "agents": _agents, "disk": _disk}
         return {part: sentence for part, check in checks.items() if (sentence := check())}
-    except DatabaseError:
+    except (DatabaseError, psycopg.Error):
         return {"database": "The database does not answer."}
+
+
+def _connect() -> None:
+    """Raises within some seconds, also where the database hangs, when a query would wait for ever.
+
+    One at a time, since nobody needs to be signed in to ask.
+    """
+    if not _connecting.acquire(timeout=CONNECT_SECONDS):
+        raise psycopg.OperationalError("others wait for it already")
+    try:
+        given = connection.settings_dict
+        names = {"NAME": "dbname", "USER": "user", "PASSWORD": "password", "HOST": "host", "PORT": "port"}
+        own = {ours: given[name] for name, ours in names.items() if given[name]}
+        options = {name: value for name, value in given["OPTIONS"].items() if name != "pool"}
+        psycopg.connect(**options | own | {"connect_timeout": CONNECT_SECONDS}).close()
+    finally:
+        _connecting.release()
 
 
 def _queue() -> str:

@@ -55,6 +55,8 @@ CSRF_TRUSTED_ORIGINS = _words("LEFT4ME_ORIGINS")
 # The node this process works for: its slug is the name of its job queue.
 NODE = os.environ.get("LEFT4ME_NODE", "local")
 RUNTIME = os.environ.get("LEFT4ME_RUNTIME", "local")  # local | systemd
+# The address that games of this node listen on and are asked at. Locally nobody else is to come, unless told otherwise.
+GAMES_BIND = os.environ.get("LEFT4ME_GAMES_BIND", "0.0.0.0" if RUNTIME == "systemd" else "127.0.0.1")  # noqa: S104
 # How the local runtime merges a server's layers: overlay, copy, or auto (overlay where the machine allows it).
 LOCAL_MOUNT = os.environ.get("LEFT4ME_LOCAL_MOUNT", "auto")
 # Two lines, the name and password of a Steam account, for games that Steam does not give to anybody.
@@ -108,7 +110,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "portal.full_disk.FullDisk",
+    "portal.outages.FullDisk",
 ]
 ROOT_URLCONF = "portal.urls"
 ASGI_APPLICATION = "portal.asgi.application"
@@ -138,6 +140,12 @@ KEEPALIVE = {
 }
 
 
+def pool_of(size: int) -> dict[str, int]:
+    """Connections that requests share. A request waits 5 s for one. Trying again to connect after an outage must not
+    become ever rarer, so the pool gives up as soon and begins anew with the next request."""
+    return {"min_size": 1, "max_size": size, "timeout": 5, "reconnect_timeout": 5}
+
+
 def _database() -> dict[str, Any]:
     parts = conninfo_to_dict(os.environ.get("DATABASE_URL") or Postgres(VAR_DIR / "postgres").url)
     named = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
@@ -145,7 +153,7 @@ def _database() -> dict[str, Any]:
     # A process of the web server sets LEFT4ME_DB_POOL: many short requests share few connections. Workers and
     # agents keep one connection each instead, since their advisory locks belong to a session.
     pool = int(os.environ.get("LEFT4ME_DB_POOL", "0"))
-    options = KEEPALIVE | parts | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {})
+    options = KEEPALIVE | parts | ({"pool": pool_of(pool)} if pool else {})
     persistent = {} if pool else {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
     return database | persistent | {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options}
 

@@ -18,7 +18,7 @@ accounts = [
     path("accounts/tokens/<int:pk>/revoke/", views.revoke_token, name="api_token_revoke"),
     path("invitations/<str:secret>/", views.invitation, name="invitation"),
 ]
-handler500 = "portal.full_disk.server_error"
+handler500 = "portal.outages.server_error"
 urlpatterns = [
     *accounts,
     path("", include("servers.urls")),

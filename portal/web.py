@@ -18,13 +18,15 @@ from twisted.internet import reactor
 from twisted.web import http
 
 from jobs.supervision import tell_ready
-from portal.admission import Admission, Factory, Share
+from portal.admission import Admission, Factory, Request, Share
 from portal.outlet import Outlet
+from portal.settings import pool_of
 from portal.throttle import Throttle, abort
 
 OPEN_FILES = 65_536
 BACKLOG = 4096  # a whole community comes back at once after a restart; the kernel bounds it by net.core.somaxconn
 POOL = 8
+ANSWER_SECONDS = 60  # until a page begins to answer; a database that hangs would keep it waiting for ever
 DOOR_SECONDS = 30  # to be let in, when thousands come at once
 MAX_MESSAGE = 4096  # bytes; clients have nothing to say
 CONNECTIONS = 16_384  # beside websockets
@@ -72,7 +74,7 @@ def use_pool() -> None:
     """Let requests share `POOL` database connections, unless `LEFT4ME_DB_POOL` already said how many."""
     database: dict[str, Any] = connections.settings["default"]
     if "pool" not in database["OPTIONS"]:
-        database["OPTIONS"]["pool"] = {"min_size": 1, "max_size": POOL, "timeout": 10}
+        database["OPTIONS"]["pool"] = pool_of(POOL)
         database["CONN_MAX_AGE"] = 0
 
 
@@ -138,6 +140,8 @@ class Server(DaphneServer):
             outlet: Outlet | None = getattr(protocol, "outlet", None)
             if outlet and outlet.is_open:
                 outlet.beat(now)
+            elif isinstance(protocol, Request):
+                protocol.end_waiting(ANSWER_SECONDS)
             else:
                 protocol.check_timeouts()
         reactor.callLater(2, self.timeout_checker)  # type: ignore[arg-type]  # the stub leaves out self

@@ -18,8 +18,8 @@ from django.utils import timezone
 from jobs.full_disk import SENTENCE
 from jobs.models import Job
 from portal import tokens
-from portal.full_disk import server_error
 from portal.models import User
+from portal.outages import server_error
 from servers import services
 from servers.models import Layer, Node, Server, ServerFile, Upload
 from servers.runtime import get_runtime

@@ -1,9 +1,11 @@
-"""What pages, scripts and uploads are answered when the disk is full: 507 and what to do. `api_errors` has the API."""
+"""What pages, scripts and uploads are answered when the disk is full or the database away. `api_errors` has the API."""
 
 import sys
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
 from django.views import defaults
 
@@ -19,8 +21,15 @@ class FullDisk(MiddlewareMixin):
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """For what fails around the views, such as storing the session."""
-    return _answer(request) if is_full(sys.exc_info()[1]) else defaults.server_error(request)
+    """Something broke: the disk is full around the views too, there is no database for a moment, or it is our fault."""
+    error = sys.exc_info()[1]
+    if is_full(error):
+        return _answer(request)
+    if not isinstance(error, OperationalError | InterfaceError):
+        return defaults.server_error(request)
+    response = HttpResponse(render_to_string("503.html"), status=503)
+    response.headers["Retry-After"] = "5"
+    return response
 
 
 def _answer(request: HttpRequest) -> HttpResponse:
