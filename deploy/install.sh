@@ -47,7 +47,7 @@ check_machine() {
 }
 
 install_packages() {
-    local wanted=(python3 python3-venv polkitd dbus acl adduser) missing=() package
+    local wanted=(python3 python3-venv polkitd dbus acl adduser nftables) missing=() package
     [[ $DATABASE || -e $ENVIRONMENT ]] || wanted+=(postgresql)
     [[ $PROXY == caddy ]] && wanted+=(caddy)
     [[ $OVERLAY == fuse ]] && wanted+=(fuse3 fuse-overlayfs)

@@ -81,7 +81,7 @@ build_release() {
 # Put the units, the rule and their companions of release $1 in place; says whether any of them changed.
 install_units() {
     local from=$1/deploy unit
-    say "units, polkit rule, journal of the games"
+    say "units, polkit rule, packet filter and journal of the games"
     [[ $DRY_RUN ]] && return
     install -d /etc/sysusers.d /etc/tmpfiles.d /etc/polkit-1/rules.d
     install -m 644 "$from/etc/sysusers.conf" /etc/sysusers.d/left4me.conf
@@ -100,6 +100,12 @@ install_units() {
     systemd-sysusers /etc/sysusers.d/left4me.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/left4me.conf
     systemctl daemon-reload
+    load_fence "$from/libexec/fence.nft"
+}
+
+# The rules for what games may reach hold at once, also for those that run. A release to go back to may have none.
+load_fence() {
+    [[ ! -e $1 ]] || nft -f "$1" || fail "This kernel cannot filter packets (nftables), so games could reach this machine's services."
 }
 
 # polkitd watches its folder, but a rule that is replaced twice within a second can leave it with none: so it is left

@@ -21,6 +21,7 @@ say "removing units, rules and programs"
 run rm -rf "$UNITS"/left4me* /etc/sysusers.d/left4me.conf /etc/tmpfiles.d/left4me.conf \
     "$POLKIT_RULE" /etc/systemd/journald@left4me.conf /usr/local/sbin/left4me
 run systemctl daemon-reload
+run nft delete table inet left4me 2>/dev/null || true
 if grep -q left4me /etc/caddy/Caddyfile 2>/dev/null; then
     say "Caddy no longer serves the portal"
     run systemctl disable --now --quiet caddy

@@ -14,6 +14,10 @@ BACKUP=$BACKUPS/$(date +%Y%m%d-%H%M%S)-$(basename "$OLD").dump
 
 [[ $OLD != "$NEW" ]] || { say "this is release $(basename "$NEW"), which runs already" && exit; }
 build_release "$(basename "$NEW")"
+command -v nft >/dev/null || {
+    say "package from Debian: nftables"
+    DEBIAN_FRONTEND=noninteractive run apt-get install -y -qq --no-install-recommends nftables >/dev/null
+}
 
 not_begun() {
     [[ $BASH_SUBSHELL -eq 0 ]] || exit 1

@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from django.conf import settings
 
 from servers.doctor.check import PORTAL_USER, Check, State, as_portal, is_root, verdict
+from servers.doctor.machine import output
 from servers.doctor.units import PROBE
 from servers.runtime.bus import Bus, Refused
 from servers.runtime.journal import NAMESPACE, Journal, JournalError
@@ -18,6 +20,8 @@ from servers.runtime.journal import NAMESPACE, Journal, JournalError
 ALLOWED = f"left4me-server@{PROBE.replace('_', '-')}.service"
 SCRIPT = f"left4me-build@{'9' * 18}.service"
 FORBIDDEN = "left4me-doctor-probe.service"
+FENCE = "/opt/left4me/current/deploy/libexec/fence.nft"
+FENCE_RULES = ("hook output", "fib daddr type local goto refuse", r"ip daddr 169\.254\.0\.0/16 goto refuse")
 DENIED = ("AccessDenied", "InteractiveAuthorizationRequired")
 # Group, and mode. What is mounted below games is closed to them: they reach it through their own mount alone.
 FOLDERS = {
@@ -35,6 +39,7 @@ def examine() -> Iterator[Check]:
     yield _polkit()
     yield _journal()
     yield _folders()
+    yield _fence()
 
 
 def _polkit() -> Check:
@@ -96,3 +101,15 @@ def _folders() -> Check:
                 f"{settings.STATE_DIR / name} has wrong owners or mode: systemd-tmpfiles --create left4me.conf"
             )
     return verdict("folders", wrong, f"{settings.STATE_DIR} belongs to {PORTAL_USER}.")
+
+
+def _fence() -> Check:
+    """The rules for what games may reach, which each start of a game loads: without games none may be there yet."""
+    found = output("nft", "list", "table", "inet", "left4me")
+    groups = [grp.getgrnam(name) for name in ("left4me-game", "left4me-build")]
+    fenced = [rf'skgid ("?{group.gr_name}"?|{group.gr_gid}) goto judge' for group in groups]
+    holds = all(re.search(rule, found) for rule in [*FENCE_RULES, *fenced])
+    runs = any(unit.active not in ("inactive", "failed") for unit in Bus().units("left4me-server@*.service").values())
+    wrong = [f"Games can reach this machine's own services: something removed our rules. Run nft -f {FENCE}."]
+    fine = "games cannot reach this machine's services." if holds else "no game runs; the next start sets the rules."
+    return verdict("packet filter", wrong if runs and not holds else [], fine)

@@ -27,7 +27,7 @@ CACHE = Path(os.environ.get("LEFT4ME_TEST_CACHE", Path.home() / ".cache" / "left
 MIRROR = os.environ.get("LEFT4ME_TEST_MIRROR", "http://deb.debian.org/debian")
 PYTHONS = {"trixie": "3.13", "bookworm": "3.11"}
 # What `deploy/install.sh` takes from apt, and what the tests themselves use, fetched once into the root's apt cache.
-PACKAGES = "postgresql caddy python3-venv polkitd dbus acl fuse3 fuse-overlayfs gcc-multilib libc6-dev-i386"
+PACKAGES = "postgresql caddy nftables python3-venv polkitd dbus acl fuse3 fuse-overlayfs gcc-multilib libc6-dev-i386"
 BASE_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,curl"
 PLACE, PREFIX = Path(os.environ.get("TMPDIR", "/var/tmp")), "left4me-host-"
 PR_SET_PDEATHSIG = 1
