@@ -31,13 +31,28 @@ class Reach:
     address: Address
     port: int
 
+    def refuse_public(self) -> None:
+        """Raises `ReachError` where the internet could reach it. Behind a router nothing here can tell.
+
+        Without units of systemd around them, games can read what the portal's user can, its key and database included.
+        """
+        found = [self.address]
+        if self.address.is_unspecified:
+            found = [ipaddress.ip_address(own) for version in (4, 6) if (own := _main_address(version))]
+        if public := [str(one) for one in found if one.is_global]:
+            raise ReachError(
+                f"{public[0]} is a public address, and games that run like this can read all that you can. Install it"
+                f" for real use ({OPERATIONS}), or add --public if only people you trust have accounts."
+            )
+
     @classmethod
-    def of(cls, name: str, port: int) -> "Reach":
-        """Raises `ReachError` for what is no address of this machine, or cannot be listened on."""
+    def of(cls, name: str, port: int, *, check: bool = True) -> "Reach":
+        """Raises `ReachError` for what is no address of this machine, or, with `check`, cannot be listened on."""
         if not 0 < port < 65536:
             raise ReachError(f"--port {port} is no port: it must be from 1 to 65535.")
         reach = cls(name.strip("[]"), _resolved(name.strip("[]")), port)
-        reach._check()
+        if check:
+            reach._check()
         return reach
 
     def _check(self) -> None:
@@ -84,6 +99,11 @@ class Reach:
         if self.address.is_unspecified:
             return ["*"]
         return [f"[{name}]" if ":" in name else name for name in dict.fromkeys([self.name.lower(), str(self.address)])]
+
+    @property
+    def players(self) -> str:
+        """The address that players are shown."""
+        return (_main_address(self.address.version) or self._loopback) if self.address.is_unspecified else self.name
 
     def warning(self) -> list[str]:
         """What it means that others can reach it; nothing when they cannot."""

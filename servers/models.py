@@ -1,5 +1,6 @@
 """What runs and who may touch it. Only fields, constraints and reads here; `servers/services.py` writes."""
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -79,6 +80,11 @@ class Node(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def asked_at(self) -> str:
+        """Where its games are asked: at the address they listen on, where that is one."""
+        return self.query_host if ip_address(settings.GAMES_BIND).is_unspecified else settings.GAMES_BIND
 
 
 class Installation(models.Model):

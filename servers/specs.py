@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings as django_settings
+
 from servers import own_files
 from servers.games import Game
 from servers.limit_models import Limited
@@ -29,7 +31,12 @@ def server_spec(
     Raises `SettingsError` and `RenderError` of `servers.games`.
     """
     rendered = game.render(
-        settings=settings, secrets=secrets, ports=ports, name=name, merged=str(get_runtime().tree(name))
+        settings=settings,
+        secrets=secrets,
+        ports=ports,
+        name=name,
+        merged=str(get_runtime().tree(name)),
+        address=django_settings.GAMES_BIND,
     )
     return ServerSpec(
         name=name,

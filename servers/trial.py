@@ -93,7 +93,7 @@ def _wait_for_answer(run: Run, version: Installation, game: Game, ports: dict[st
     while True:
         run.check()
         try:
-            answer = asyncio.run(query.query(game, version.node.query_host, ports))
+            answer = asyncio.run(query.query(game, version.node.asked_at, ports))
         except query.QueryError as error:
             state = get_runtime().states([_name(version)])[_name(version)]
             if state.unit != "running" or state.restarts:
@@ -129,7 +129,7 @@ def _wait_for_plugins(
 
 def _ask_for_plugins(version: Installation, game: Game, ports: dict[str, int], secrets: dict[str, str]) -> set[str]:
     assert game.console  # the definition was refused otherwise
-    host, secret = version.node.query_host, secrets[game.console.secret]
+    host, secret = version.node.asked_at, secrets[game.console.secret]
     answers = [(known, asyncio.run(rcon.command(game, host, ports, secret, known.command))) for known in game.plugins]
     return {plugin for known, answer in answers for plugin in known.read(answer)}
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any
 
+from django.conf import settings as django_settings
+
 from servers import games, own_files
 from servers.models import Server, ServerFile
 from servers.runtime import get_runtime
@@ -109,6 +111,7 @@ def config_files(server: Server, game: "games.Game", files: Iterable[ServerFile]
         ports={port.name: port.number for port in server.ports.all()},
         name=server.name,
         merged=str(get_runtime().tree(server.name)),
+        address=django_settings.GAMES_BIND,
         hide=hidden,
     )
     made = {path: content.replace(hidden.encode(), HIDDEN.encode()) for path, content in rendered.files.items()}

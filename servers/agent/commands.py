@@ -67,7 +67,7 @@ class Commands:
         server, game = command.server, games.get(command.server.game)
         secret = server.secrets.get(game.console.secret, "") if game.console else ""
         ports = {port.name: port.number for port in server.ports.all()}
-        return await rcon.command(game, self.node.query_host, ports, secret, line, timeout=TIMEOUT)
+        return await rcon.command(game, self.node.asked_at, ports, secret, line, timeout=TIMEOUT)
 
 
 def _store(command: ConsoleCommand, answers: list[str], error: str) -> None:

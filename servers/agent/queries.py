@@ -62,7 +62,7 @@ class Queries:
     async def _ask(self, server: Server) -> QueryResult | QueryError:
         ports = {port.name: port.number for port in server.ports.all()}
         try:
-            return await query(games.get(server.game), self.node.query_host, ports, timeout=TIMEOUT)
+            return await query(games.get(server.game), self.node.asked_at, ports, timeout=TIMEOUT)
         except QueryError as error:
             return error
         except Exception as error:  # whatever a game sends must cost that game alone

@@ -2,6 +2,10 @@
 
 import re
 import socket
+from contextlib import nullcontext
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -11,9 +15,27 @@ from portal.identity import _same_host
 from portal.reach import Reach, ReachError, _main_address
 from tests.jobs.sockets import Socket
 from tests.portal.test_demo import Demo, demo  # noqa: F401  (a fixture)
-from tests.stack import free_port
+from tests.stack import free_port, wait_for
 
 ADDRESS = _main_address(4)
+
+
+def bound(port: int) -> set[str]:
+    """Addresses on which something receives UDP at that port (proc_net(5), IPv4)."""
+    rows = [line.split()[1].split(":") for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return {socket.inet_ntoa(bytes.fromhex(address)[::-1]) for address, number in rows if int(number, 16) == port}
+
+
+def game_of(url: str, ready: dict[str, Any]) -> tuple[str, set[str]]:
+    """The address that players of the first server are shown, and those it listens on; it answers the agent."""
+    headers = {"Authorization": f"Bearer {ready['users']['member']['token']}"}
+
+    def shown() -> dict[str, Any]:
+        return httpx.get(f"{url}/api/v1/servers/practice", headers=headers, trust_env=False).json()
+
+    wait_for(lambda: shown()["query"], seconds=30, what="the game's answer to a query")
+    host, _, port = shown()["address"].rpartition(":")
+    return host, bound(int(port))
 
 
 def sign_in(url: str, password: str) -> httpx.Client:
@@ -39,6 +61,7 @@ def test_a_member_signs_in_and_watches_a_console_over(host: str, demo: Demo) -> 
     path, session = f"/ws/streams/{console}/", browser.cookies["sessionid"]
     with Socket(url, path, session=session, origin=url) as viewer:
         assert viewer.lines(until=1)
+    assert game_of(url, ready) == (ADDRESS, {ADDRESS if host == "that address" else "0.0.0.0"})
     for foreign in ("http://evil.example", f"http://{ADDRESS}.evil.example:{demo.port}", "null", None):
         with pytest.raises(InvalidStatus) as refused:
             Socket(url, path, session=session, origin=foreign)
@@ -46,6 +69,21 @@ def test_a_member_signs_in_and_watches_a_console_over(host: str, demo: Demo) -> 
         assert browser.post("/accounts/logout/", headers={"Origin": foreign or "null"}).status_code == 403, foreign
     assert "plain HTTP" in demo.log.read_text()
     assert url in demo.log.read_text() and "Traceback" not in demo.log.read_text()
+
+
+def test_unless_told_otherwise_its_game_is_for_this_machine_alone(demo: Demo) -> None:  # noqa: F811
+    ready = demo.start()
+    assert game_of(ready["url"], ready) == ("127.0.0.1", {"127.0.0.1"})
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [("8.8.8.8", True), ("2600::1", True), ("192.168.1.2", False), ("127.0.0.1", False), ("fd00::1", False)],
+)
+def test_a_public_address_has_to_be_asked_for(address: str, refused: bool) -> None:
+    reach = Reach(address, ip_address(address), 8000)
+    with pytest.raises(ReachError, match="--public") if refused else nullcontext():
+        reach.refuse_public()
 
 
 def test_where_every_name_is_allowed_another_port_is_foreign_too() -> None:

@@ -25,7 +25,7 @@ from portal.ready_file import ReadyFile, ReadyFileError
 from portal.supervisor import Supervisor, Watched, say
 from portal.var_folder import why_unusable
 from servers import seeds, services
-from servers.models import Blueprint, Server
+from servers.models import Blueprint, Node, Server
 
 FIRST_SERVER = "practice"
 
@@ -69,9 +69,12 @@ class Command(BaseCommand):
             default="127.0.0.1",
             help="Address of this machine to serve; 0.0.0.0 for all (127.0.0.1: nobody else).",
         )
+        parser.add_argument(
+            "--public", action="store_true", help="Serve a public address too, which is refused otherwise."
+        )
         parser.add_argument("--json", type=Path, metavar="FILE", help="Write address and accounts here once ready.")
 
-    def handle(self, *args: Any, host: str, port: int, json: Path | None, **options: Any) -> None:
+    def handle(self, *args: Any, host: str, port: int, public: bool, json: Path | None, **options: Any) -> None:
         # `make demo` tells when it began, so that the time printed has the installation of packages in it.
         self.began = float(os.environ.get("LEFT4ME_DEMO_BEGAN") or time.time())
         ready = ReadyFile(json) if json else None
@@ -82,6 +85,8 @@ class Command(BaseCommand):
                 if ready:
                     ready.prepare()
                 self.reach = Reach.of(host, port)
+                if not public:
+                    self.reach.refuse_public()
                 with self._database():
                     self._serve(ready)
         except (PostgresError, ReachError, ReadyFileError, tools.MissingTool) as error:
@@ -94,7 +99,8 @@ class Command(BaseCommand):
         say("demo", "preparing the database")
         call_command("migrate", verbosity=0, interactive=False)
         call_command("createcachetable", verbosity=0)
-        seeds.ensure_node()
+        node = seeds.ensure_node()
+        Node.objects.filter(pk=node.pk).update(address=self.reach.players)
         seeds.seed_blueprints()
         people = self._people()
         try:
@@ -172,8 +178,9 @@ class Command(BaseCommand):
     def _run(self, people: dict[str, dict[str, str]], ready: ReadyFile | None) -> None:
         reach, supervisor = self.reach, self.supervisor
         hosts = " ".join([*settings.ALLOWED_HOSTS, *reach.hosts])
+        os.environ["LEFT4ME_GAMES_BIND"] = str(reach.address)  # for all that is started here
         where = ("--host", str(reach.address), "--port", str(reach.port))
-        supervisor.start("web", "web", *where, LEFT4ME_DB_POOL="8", LEFT4ME_HOSTS=hosts)
+        supervisor.start("web", "web", *where, "--public", LEFT4ME_DB_POOL="8", LEFT4ME_HOSTS=hosts)
         supervisor.start("worker", "cluster")
         supervisor.start("agent", "agent")
         if not supervisor.wait_until(lambda: wait_answering(reach.probe), seconds=60):

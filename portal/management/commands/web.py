@@ -3,9 +3,11 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from portal import web
+from portal.reach import Reach, ReachError
 
 
 class Command(BaseCommand):
@@ -23,7 +25,16 @@ class Command(BaseCommand):
             help="Believe X-Forwarded-For and -Proto, which your proxy must set. Implied when only on unix sockets.",
         )
 
+        parser.add_argument(
+            "--public", action="store_true", help="Listen on a public address although games run without units."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
+        if settings.RUNTIME == "local" and options["port"] is not None and not options["public"]:
+            try:
+                Reach.of(options["host"], options["port"], check=False).refuse_public()
+            except ReachError as error:
+                raise CommandError(str(error)) from error
         given = {name: options[name] for name in ("host", "port", "unix", "fd", "behind_proxy")}
         if not web.serve(**given):
             raise CommandError("The web process could not listen; is another one on that address?")
