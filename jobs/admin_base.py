@@ -24,6 +24,8 @@ from unfold.decorators import action as unfold_action
 
 from jobs.changed import ChangedModelForm
 
+LONGEST_NUMBER = 20  # digits
+
 
 class ModeratorAdmin(ModelAdmin):
     """A model that moderators may look at and, unless it is a `ReadOnlyAdmin`, edit."""
@@ -67,6 +69,14 @@ class ModeratorAdmin(ModelAdmin):
         ):
             return self.model._base_manager.select_for_update().get(pk=found.pk)
         return found
+
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any, **named: Any) -> Any:
+        """Django looks up whatever was sent as the number of a row, and breaks where it is none."""
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(one.isascii() and one.isdecimal() and len(one) < LONGEST_NUMBER for one in chosen):
+            messages.error(request, "Choose rows of the list.")
+            return redirect(request.get_full_path())
+        return super().response_action(request, queryset, *args, **named)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
         """A page of our own in the admin's frame."""
