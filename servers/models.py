@@ -19,6 +19,7 @@ from servers.layer_models import Layer, LayerBuild, LayerFile, StackEntry, Uploa
 from servers.limit_models import Limited, limits_constraint
 from servers.own_file_models import ServerFile
 from servers.panel_models import ConsoleCommand, Pending, Sample
+from servers.port_models import ServerPort
 from servers.update_models import UpdateCheck
 
 if TYPE_CHECKING:
@@ -262,25 +263,6 @@ class Server(Limited, OnDisk):
     def facts(self) -> dict[str, Any]:
         """The last query answer, empty unless the server runs and answered."""
         return self.query if self.unit == self.Unit.RUNNING and self.query.get("ok") else {}
-
-
-class ServerPort(models.Model):
-    """A port given to a server; the constraint keeps two servers of a node apart."""
-
-    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="ports")
-    node = models.ForeignKey(Node, on_delete=models.PROTECT, related_name="+")
-    name = models.SlugField(max_length=20, help_text="As the game's definition calls it: game, query, rcon…")
-    number = models.PositiveIntegerField()
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["node", "number"], name="port_taken"),
-            models.UniqueConstraint(fields=["server", "name"], name="port_named_once"),
-            models.CheckConstraint(condition=Q(number__range=(1024, 65535)), name="port_range"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.number}"
 
 
 class Membership(models.Model):

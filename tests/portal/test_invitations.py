@@ -104,7 +104,6 @@ def test_an_invitation_is_valid_for_a_month_at_most(mod: User, days: int) -> Non
         ({"username": "ALICE"}, "username", "That name is taken. Choose another."),
         ({"username": "alice"}, "username", "That name is taken. Choose another."),
         ({"username": "two words"}, "username", "Use 2 to 30 letters"),
-        ({"username": "nul\x00"}, "username", "Null characters are not allowed"),
         ({"password1": "short", "password2": "short"}, "password1", "too short"),
         ({"password1": "password", "password2": "password"}, "password1", "too common"),
         ({"password2": "something else"}, "password2", "didn’t match"),

@@ -102,7 +102,7 @@ def test_what_a_chat_cannot_hold_is_replaced_and_begins_no_second_command(
     told = json.loads(answer.headers["HX-Trigger"])["toast"]["text"]
     assert told == "The message was sent." if said == text else f"sent as “{said}”" in told
     wait_for(lambda: f"Console: {said}" in game.output, what="the message")
-    assert services.list_players(server=live), "the game did not quit"
+    assert services.list_players(by=alice, server=live), "the game did not quit"
 
 
 @pytest.mark.parametrize("text", [" ", "\u200b\n", "x" * 121, "é" * 61])

@@ -12,7 +12,7 @@ from jobs.models import Job, Stream
 from portal.models import User
 from servers import games, services
 from servers.errors import NameInvalid, NameTaken, NoFreePort, ServerGone, TooManyServers
-from servers.models import AuditEvent, Blueprint, Server, ServerPort
+from servers.models import AuditEvent, Blueprint, Right, Server, ServerPort
 from tests.servers.racing import race
 from tests.stack import wait_for
 
@@ -158,7 +158,8 @@ def test_the_limit_holds_for_presses_at_once(transactional_db, alice, blueprint,
     assert sum(isinstance(result, TooManyServers) for result in results) == 5
 
 
-def test_a_clone_is_its_makers_with_settings_but_no_secret_of_the_source(bob, server):
+def test_a_clone_is_its_makers_with_settings_but_no_secret_of_the_source(bob, server, share):
+    share(bob, Right.SETTINGS, Right.FILES)
     Server.objects.filter(pk=server.pk).update(settings={"hostname": "House"}, secrets={"rcon": "x" * 24})
     copy, job = services.clone_server(by=bob, server=server, name="bobs-copy")
     assert (copy.owner, copy.settings, copy.blueprint) == (bob, {"hostname": "House"}, server.blueprint)
@@ -167,7 +168,8 @@ def test_a_clone_is_its_makers_with_settings_but_no_secret_of_the_source(bob, se
     assert (job.subject, job.args) == (copy.topic, {"server": copy.pk, "source": server.pk})
 
 
-def test_a_clone_under_a_taken_name_is_refused(bob, server):
+def test_a_clone_under_a_taken_name_is_refused(bob, server, share):
+    share(bob, Right.SETTINGS, Right.FILES)
     with pytest.raises(NameTaken):
         services.clone_server(by=bob, server=server, name=server.name)
     assert Server.objects.count() == 1
