@@ -1,4 +1,4 @@
-"""A Debian that boots in systemd-nspawn: the real host of the host tests. Needs root; shares the network.
+"""A Debian that boots in systemd-nspawn: the real host of the host tests. Needs root; shares our process's network.
 
 A root is built once with mmdebstrap and kept as a folder in the cache; every `Host` boots a copy of its own, so tests
 may break it as they like. cgroup controllers are what the machine delegates: a test that needs one asks `controllers`.
@@ -30,8 +30,10 @@ PYTHONS = {"trixie": "3.13", "bookworm": "3.11"}
 PACKAGES = "postgresql caddy nftables python3-venv polkitd dbus acl fuse3 fuse-overlayfs gcc-multilib libc6-dev-i386"
 BASE_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,curl"
 PLACE, PREFIX = Path(os.environ.get("TMPDIR", "/var/tmp")), "left4me-host-"
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, CLONE_NEWNET = 1, 0x40000000
 NEEDED = ("systemd-nspawn", "nsenter", "mmdebstrap")
+OUTSIDE = os.open("/proc/self/ns/net", os.O_RDONLY)  # the network that this process began in
+FETCH = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{OUTSIDE}"]
 
 
 def why_not() -> str:
@@ -60,7 +62,7 @@ def cached_root(suite: str) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             fetch = f'chroot "$1" apt-get install -y --no-install-recommends --download-only {PACKAGES}'
             subprocess.run(
-                ["mmdebstrap", "--variant=important", f"--include={BASE_PACKAGES}", f"--customize-hook={fetch}",
+                [*FETCH, "mmdebstrap", "--variant=important", f"--include={BASE_PACKAGES}", f"--customize-hook={fetch}",
                  "--skip=cleanup/apt/lists,cleanup/apt/cache", suite, str(partial), MIRROR],
                 check=True, timeout=600, capture_output=True,
             )  # fmt: skip
@@ -76,7 +78,7 @@ def cached_wheels(suite: str) -> Path:
         if not wheels.exists():
             partial = wheels.with_suffix(".partial")
             python = PYTHONS[suite]
-            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+            command = [*FETCH, sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
             platforms = [f"--platform=manylinux_2_{minor}_{os.uname().machine}" for minor in (17, 28, 34)]
             subprocess.run(
                 [*command, "-r", BASE / "requirements.txt", "-d", partial, f"--python-version={python}",
@@ -85,6 +87,18 @@ def cached_wheels(suite: str) -> Path:
             )  # fmt: skip
             partial.rename(wheels)
     return wheels
+
+
+def leave_for_own_network() -> None:
+    """Give this process a network of its own, without a way out.
+
+    Its machines share it: those of another process have ports, addresses and a packet filter of theirs.
+    """
+    if os.readlink("/proc/self/ns/net") != os.readlink(f"/proc/self/fd/{OUTSIDE}"):
+        return
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "no network namespace can be made here")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def die_with_parent() -> None:
@@ -130,6 +144,7 @@ class Host:
     def __init__(self, suite: str) -> None:
         self.suite = suite
         clear_leftovers()
+        leave_for_own_network()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{suite}-", dir=PLACE))
         (self.folder / "owner").write_text(str(os.getpid()))
         self.root = self.folder / "root"
