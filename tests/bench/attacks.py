@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
+from tests.bench.attack_programs import DRIP, RELOAD, SEND
 from tests.bench.scale import scaled
 
 if TYPE_CHECKING:
@@ -20,38 +22,6 @@ if TYPE_CHECKING:
     from servers.models import Server
 
 BODY = scaled(400, 8) << 20
-# Sends bodies.
-SEND = """
-import socket, sys
-host, port, path, size = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-while True:
-    try:
-        with socket.create_connection((host, port), timeout=30) as peer:
-            peer.sendall(f"POST {path} HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Length: {size}\\r\\n\\r\\n".encode())
-            for _ in range(size >> 20):
-                peer.sendall(bytes(1 << 20))
-            peer.recv(4096)
-    except OSError:
-        pass
-"""
-
-
-# Asks for a page over and over on several connections.
-RELOAD = """
-import http.client, sys, threading
-host, port, path, cookie, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
-def reload():
-    while True:
-        try:
-            peer = http.client.HTTPConnection(host, port, timeout=30)
-            while True:
-                peer.request("GET", path, headers={"Cookie": cookie, "Host": "localhost"})
-                peer.getresponse().read()
-        except (OSError, http.client.HTTPException):
-            pass
-for _ in range(count):
-    threading.Thread(target=reload).start()
-"""
 
 
 @dataclass
@@ -110,6 +80,26 @@ def _prints_lines(world: World) -> Any:
     return _game_runs(world, "lines")
 
 
+def _writes_files(world: World) -> Any:
+    return _game_runs(world, "files")
+
+
+@contextmanager
+def _uploads(world: World) -> Iterator[None]:
+    """She begins uploads of 2 GiB, forty at a time, and sends what she is let."""
+    from servers import services
+    from servers.services.uploads import PIECE
+
+    def upload() -> None:
+        begun = services.begin_upload(by=world.alice, filename="large.vpk", size=2 << 30)
+        for number in range(4):
+            services.continue_upload(upload=begun, offset=number * PIECE, piece=bytes(PIECE))
+        services.discard_upload(key=str(begun.pk), owner=world.alice.pk)
+
+    with _threads(40, upload):
+        yield
+
+
 @contextmanager
 def _commands(world: World) -> Iterator[None]:
     """Thirty commands at a time to a game that floods its answers."""
@@ -146,7 +136,7 @@ def _layers(world: World) -> Iterator[None]:
         yield
 
 
-def _uploaded(world: World, package: bytes) -> str:
+def _uploaded(world: World, package: bytes) -> UUID:
     from hashlib import sha256
 
     from servers import services
@@ -154,7 +144,7 @@ def _uploaded(world: World, package: bytes) -> str:
     upload = services.begin_upload(by=world.alice, filename="hostile.vpk", size=len(package))
     services.continue_upload(upload=upload, offset=0, piece=package)
     services.finish_upload(upload=upload, sha256=sha256(package).hexdigest())
-    return str(upload.pk)
+    return upload.pk
 
 
 @contextmanager
@@ -197,6 +187,13 @@ def _bodies(world: World) -> Iterator[None]:
     with ExitStack() as programs:
         for path in ("/healthz", "/nowhere", "/api/v1/servers", "/accounts/login/"):
             programs.enter_context(_program(world, SEND, path, str(BODY)))
+        yield
+
+
+@contextmanager
+def _drips(world: World) -> Iterator[None]:
+    """Four hundred connections on which hardly anything comes."""
+    with _program(world, DRIP, "400"):
         yield
 
 
@@ -255,8 +252,11 @@ ATTACKS = {
     "flooding_answers": _commands,
     "endless_escapes": _prints_escapes,
     "endless_lines": _prints_lines,
+    "uploads": _uploads,
     "hostile_layers": _layers,
     "hundred_jobs": _jobs,
     "large_bodies": _bodies,
+    "slow_bodies": _drips,
     "reloading": _reloads,
+    "endless_files": _writes_files,  # the last: she may start nothing afterwards
 }

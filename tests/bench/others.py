@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PAGES, COMMANDS, STARTS = scaled((150, 15, 3), (5, 1, 1))
 PAUSE = 0.05  # seconds between two of Bob's pages
+QUOTA = {"LEFT4ME_DISK_QUOTA": str(2 << 30)}
 MOST_PAGE, MOST_CONSOLE, MOST_START = 300, 1000, 3000  # milliseconds
 
 
@@ -45,7 +46,7 @@ def _world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="left4me-bench-") as name:
         folder = Path(name)
         state, games = folder / "state", ports_of_our_own(folder / "games")
-        environment = {"LEFT4ME_STATE": str(state), "LEFT4ME_GAMES_DIR": str(games)}
+        environment = {"LEFT4ME_STATE": str(state), "LEFT4ME_GAMES_DIR": str(games), **QUOTA}
         with override_settings(STATE_DIR=state, GAMES_DIRS=[games]), Stack(folder, **environment) as stack:
             get_runtime.cache_clear()
             alice, bob = (get_user_model().objects.create_user(name) for name in ("alice", "bob"))
@@ -69,6 +70,7 @@ def _hostile(games: Path, alice: "User", node: "Node") -> "dict[str, Server]":
         "answers": hostile_games.FLOODS_ITS_ANSWERS,
         "escapes": hostile_games.PRINTS_ESCAPES,
         "lines": hostile_games.PRINTS_WITHOUT_END,
+        "files": hostile_games.WRITES_WITHOUT_END,
     }
     more = hostile_games.CONSOLE
     return {name: make_scripted(games, text, by=alice, node=node, more=more) for name, text in programs.items()}

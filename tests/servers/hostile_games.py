@@ -38,5 +38,13 @@ lines = b"".join(b"%06d somebody picked up a first aid kit\\n" % number for numb
 while True:
     os.write(1, lines)
 """
+WRITES_WITHOUT_END = """
+import itertools, os, time
+print("listening", flush=True)
+for number in itertools.count():
+    with open(f"junk {number}", "wb") as file:
+        file.write(os.urandom(1 << 20))
+    time.sleep(0.005)
+"""
 # A text of this is never closed: each escaped quote looks like its end.
 MISSION = b'"' + b'\\"' * (1 << 19)
