@@ -114,7 +114,7 @@ def lines(request: HttpRequest, pk: int) -> JsonResponse:
 def search(request: HttpRequest, pk: int) -> JsonResponse:
     """Numbers of the newest lines that hold a text, in order; capital letters do not matter."""
     stream = stream_for(request, pk)
-    query = request.GET.get("q", "").replace("\0", "").strip()
+    query = request.GET.get("q", "").strip()
     if not SHORTEST_QUERY <= len(query) <= LONGEST_QUERY:
         return JsonResponse({"seqs": [], "more": False})
     try:

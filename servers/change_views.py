@@ -126,7 +126,7 @@ def _paths(request: HttpRequest) -> Sequence[str] | None:
 def files(request: HttpRequest, server: Server) -> HttpResponse:
     """Which layer supplies each file of the tree: searched, narrowed, and read on by the last path."""
     lower = below.sources(server, mounted=server.is_live)
-    asked = {key: request.GET.get(key, "")[:LONGEST].replace("\0", "") for key in ("text", "under", "after", "from")}
+    asked = {key: request.GET.get(key, "")[:LONGEST] for key in ("text", "under", "after", "from")}
     places = {str(place): place for place in range(len(lower) + 1)}
     wanted = below.Asked(
         text=asked["text"].strip(), under=asked["under"] if asked["under"].endswith("/") else "", after=asked["after"],

@@ -37,6 +37,7 @@ def test_a_nul_in_a_cookie_is_refused(client: Client, db: None, name: str) -> No
         ("/servers/alices-practice/layers/fill/", {"layer": "a", "slot": "\0"}),
         ("/servers/alices-practice/layers/drop/", {"slot": "\0"}),
         ("/new-server/", {"blueprint": "\0"}),
+        ("/invitations/secret/", {"username": "nul\0"}),
         ("/servers/alices-practice/people/", {"username": "a", "\0": "x"}),
         ("/admin/servers/server/", {"action": "stop", "_selected_action": "\0"}),
     ],
