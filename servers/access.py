@@ -37,7 +37,7 @@ RIGHT_FOR = {"servers.look_at_files": Right.FILES, "servers.revert_files": Right
 STARTS = ("servers.start", "servers.restart")
 STOP = "servers.stop"
 FOR_OWNERS = ("servers.delete", "servers.clone")
-FOR_STAFF = ("servers.restore", "servers.purge")
+FOR_STAFF = ("servers.restore", "servers.purge", "servers.forget")
 # Not asked about again when it runs: these took effect when they were asked for, and a copy asks itself.
 SETTLED = ("servers.delete", "servers.restore", "servers.clone")
 NOTHING: frozenset[Right] = frozenset()
@@ -222,7 +222,7 @@ class FeedPolicy:
         if server and not server.owner.may_enter and job.kind in (STOP, *STARTS):
             return "" if job.kind == STOP else str(OwnerSuspended(server.name))
         if job.requested_by and not FeedPolicy.may_retry_job(job.requested_by, job):
-            return f"{job.requested_by} may not do this any more. Ask who may to start it anew."
+            return f"{job.requested_by} may not do this any more. Ask somebody who may."
         return ""
 
     @staticmethod

@@ -31,6 +31,20 @@ def wait_for(condition, *, seconds: float = 15, every: float = 0.05, what: str =
     raise AssertionError(f"{what} did not come true within {seconds:g} s")
 
 
+def nobody_asks(looks: int = 3) -> bool:
+    """Whether no other session of the database does anything, at several looks in a row."""
+    for _ in range(looks):
+        with connection.cursor() as db:
+            db.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state <> 'idle'"
+                " AND pid <> pg_backend_pid()"
+            )
+            if db.fetchone()[0]:
+                return False
+        time.sleep(0.02)
+    return True
+
+
 def free_port(kind: int = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind(("127.0.0.1", 0))

@@ -13,9 +13,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 
 from portal.models import User
 from tests.jobs.conftest import web
-from tests.servers.living import portal, practice
+from tests.servers.living import portal, practice, sends
+from tests.stack import nobody_asks, wait_for
 
-__all__ = ["portal", "practice", "web"]
+__all__ = ["portal", "practice", "sends", "web"]
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
@@ -49,9 +50,13 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def site(transactional_db: None, web: str) -> str:
-    """The URL of a web process alone, shared by a module: what others would do is written to the database."""
-    return web
+def site(transactional_db: None, web: str) -> Iterator[str]:
+    """The URL of a web process alone, shared by a module: what others would do is written to the database.
+
+    What its pages asked for last is over before the tables are emptied, or the two could wait for each other.
+    """
+    yield web
+    wait_for(nobody_asks, what="the end of the last requests")
 
 
 @pytest.fixture

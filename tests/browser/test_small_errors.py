@@ -52,7 +52,7 @@ def test_an_upload_says_why_it_was_not_taken(
 
 
 def test_the_players_page_is_there_before_the_game_answers(
-    site: str, server: Server, alice: User, open_page: OpenPage
+    site: str, sends: None, server: Server, alice: User, open_page: OpenPage
 ) -> None:
     Server.objects.filter(pk=server.pk).update(unit="running", desired="run", secrets={"rcon": "x" * 16})
     page = open_page(site, alice)

@@ -84,6 +84,8 @@ GET  /api/v1/nothing everybody 404
 GET  /api/v1/ everybody 404
 GET  /admin/login/ signing-in 302
 GET  / member 200
+GET  /deleted-servers/ member 200
+POST /deleted-servers/ member 404 server=0
 GET  /parts/servers/ member 200
 GET  /new-server/ member 200
 POST /new-server/ member 302 blueprint=practice&name=another&set-hostname=a&set-max_players=8&set-map=c1m1_hotel
@@ -123,7 +125,7 @@ GET  /servers/{server}/activity/ view 200
 GET  /servers/{server}/activity/data/ view 200
 POST /servers/{server}/later/ power 302 verb=stop&when=0
 POST /servers/{server}/later/cancel/ power 302
-GET  /servers/{server}/parts/players/ rcon 200
+GET  /servers/{server}/parts/players/ rcon 204
 POST /servers/{server}/start/ power 302
 POST /servers/{server}/stop/ power 302
 POST /servers/{server}/restart/ power 302
@@ -207,9 +209,9 @@ POST /admin/servers/blueprint/{blueprint}/delete/ admin 302 post=yes
 """
 # What is in the admin: its actions on one row, and whether rows are added and deleted there.
 MODELS: dict[str, tuple[str, ...]] = {
-    "portal/user/{victim}": ("suspend", "reinstate", "reset_password", "revoke_tokens"),
+    "portal/user/{victim}": ("suspend", "reinstate", "reset_password", "revoke_tokens", "set_disk_limit"),
     "portal/invitation/{invitation_id}": ("revoke",),
-    "servers/server/{server_id}": ("stop", "restart", "set_limits", "transfer", "restore"),
+    "servers/server/{server_id}": ("stop", "restart", "set_limits", "transfer", "restore", "delete_for_good"),
     "servers/node/{node_id}": (),
     "servers/installation/{version}": ("update_game",),
     "servers/blueprint/{blueprint}": (),

@@ -72,7 +72,7 @@ def test_a_job_whose_asker_lost_the_right_does_not_run(bob, server, share, ask, 
         Membership.objects.filter(pk=membership.pk).update(rights=[Right.VIEW])
     else:
         suspend(bob)
-    assert (ran(job).state, job.error) == ("failed", "bob may not do this any more. Ask who may to start it anew.")
+    assert (ran(job).state, job.error) == ("failed", "bob may not do this any more. Ask somebody who may.")
 
 
 def test_the_stop_of_a_suspension_runs_though_its_moderator_is_none_any_more(alice, mod, server):

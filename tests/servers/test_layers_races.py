@@ -35,7 +35,7 @@ def test_a_layer_is_deleted_once_and_whatever_else_is_asked_then_is_told(alice: 
     assert {type(one) for one in ended} == {type(None), LayerGone}
     for late in (
         partial(services.write_layer_file, by=alice, layer=layer, path="a.cfg", text="y"),
-        partial(services.change_layer, layer=layer, name="B", visibility="public", shared_with=[alice]),
+        partial(services.change_layer, layer=layer, changes={"name": "B"}, seen={"name": layer.name}, share=[alice]),
         partial(services.change_source, by=alice, layer=layer, source={}),
         partial(services.delete_layer, layer=layer),
     ):

@@ -17,11 +17,14 @@ ADMINS, OURS, BOUNDED = "an administrator's text", "our own text", "a text of bo
 # How often each module uses `re` or `difflib`: and which of the parsers above does so, or whose text it is.
 KNOWN: dict[str, tuple[int, tuple[str, ...] | str]] = {
     "jobs/streams.py": (4, ("streams.clean",)),
+    "portal/admission.py": (1, BOUNDED),
+    "portal/log_secrets.py": (1, BOUNDED),
     "portal/models.py": (1, BOUNDED),
     "portal/postgres.py": (1, OURS),
     "portal/postgres_place.py": (1, OURS),
     "servers/api.py": (1, BOUNDED),
     "servers/doctor/machine.py": (1, OURS),
+    "servers/doctor/rights.py": (1, OURS),
     "servers/doctor/units.py": (2, OURS),
     "servers/games/base.py": (1, ADMINS),
     "servers/games/controls.py": (1, ("console.is_safe",)),

@@ -185,9 +185,9 @@ def test_a_program_is_refused_with_the_same_sentence_and_may_set_the_whole_stack
     api = Api(alice)
     answer = api("post", "/servers/made/start")
     assert (answer.status_code, "still needs a layer for “Config”" in answer.json()["detail"]) == (409, True)
-    assert api("get", "/servers/made/layers").json() == {"layers": []}
+    assert api("get", "/servers/made/layers").json()["layers"] == []
     layer(alice, "Mine")
-    assert api("put", "/servers/made/layers", {"layers": ["mine"]}).json() == {"layers": ["mine"]}
+    assert api("put", "/servers/made/layers", {"layers": ["mine"]}).json()["layers"] == ["mine"]
     assert shown(made) == [("", "Mine")]
     assert api("post", "/servers/made/start").status_code == 202
 

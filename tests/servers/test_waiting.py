@@ -16,7 +16,7 @@ from servers.errors import NotNow
 from servers.models import AuditEvent, Node, Pending, Right, Server
 from tests.games_cache import SECRET, running
 from tests.servers.living import lines_of, ready, sees, settled, state_of
-from tests.stack import wait_for
+from tests.stack import game_port, wait_for
 
 HTMX = {"HX-Request": "true"}
 RESTART, STOP = Pending.Verb.RESTART, Pending.Verb.STOP
@@ -130,6 +130,7 @@ def test_players_are_told_each_step_once_and_then_it_stops(
 def test_a_game_that_cannot_be_told_is_stopped_all_the_same(
     sends: None, live: Server, alice: User, agent: Waiting
 ) -> None:
+    live.ports.update(number=game_port())  # where nobody listens
     services.count_down(by=alice, server=see(live, secrets={"rcon": SECRET}), verb=STOP, after=timedelta(minutes=1))
     agent.step()
     wait_for(lambda: "! The game's console cannot be reached." in console(live), what="the failure on the console")

@@ -1,10 +1,12 @@
 """A game of the test's own that comes with the portal: each change of its files is a new version of it."""
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.utils import timezone
 
 from jobs import worker
 from jobs.models import Job
@@ -49,6 +51,8 @@ class Toys:
         return made
 
     def restart(self, server: Server) -> None:
+        """Long after what was pressed before: a second press within seconds would be the same."""
+        Job.objects.update(created_at=timezone.now() - timedelta(minutes=1))
         job = self.run(services.restart_server(by=self.alice, server=server))
         assert job.state == "succeeded", job.error
         server.refresh_from_db()
