@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 MOST_OF_MEMBER, MOST_WAITING = 200, 20  # unfinished jobs of one member; jobs that wait on one subject
-TOGETHER = timedelta(seconds=5)  # two presses within are one
+TOGETHER = timedelta(seconds=5)  # two presses within are one, while it is under way
+DOUBLE_CLICK = timedelta(seconds=1.5)  # so too when the first is done already
 _QUEUE_AGE = """
 SELECT extract(epoch FROM now() - min(lock)) FROM django_q_ormq
 WHERE lock <= now() AND NOT (bulk AND EXISTS (SELECT FROM jobs_job WHERE state = 'running'))
@@ -97,7 +98,7 @@ def _just_asked(wanted: Mapping[str, Any], by: "User", states: Collection[Job.St
     if newest is None or newest.state not in states or newest.cancel_requested_at:
         return None
     is_same = all(getattr(newest, name) == wanted[name] for name in ("kind", "node", "args"))
-    is_recent = timezone.now() - newest.created_at < TOGETHER
+    is_recent = timezone.now() - newest.created_at < (TOGETHER if newest.is_active else DOUBLE_CLICK)
     return newest if is_same and is_recent and newest.requested_by_id == by.pk else None
 
 

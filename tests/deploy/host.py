@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.deploy.network import leave_for_own_network
+
 BASE = Path(__file__).resolve().parents[2]
 CACHE = Path(os.environ.get("LEFT4ME_TEST_CACHE", Path.home() / ".cache" / "left4me-tests"))
 MIRROR = os.environ.get("LEFT4ME_TEST_MIRROR", "http://deb.debian.org/debian")
@@ -30,10 +32,8 @@ PYTHONS = {"trixie": "3.13", "bookworm": "3.11"}
 PACKAGES = "postgresql caddy nftables python3-venv polkitd dbus acl fuse3 fuse-overlayfs gcc-multilib libc6-dev-i386"
 BASE_PACKAGES = "systemd,systemd-sysv,dbus,python3,ca-certificates,curl"
 PLACE, PREFIX = Path(os.environ.get("TMPDIR", "/var/tmp")), "left4me-host-"
-PR_SET_PDEATHSIG, CLONE_NEWNET = 1, 0x40000000
-NEEDED = ("systemd-nspawn", "nsenter", "mmdebstrap")
-OUTSIDE = os.open("/proc/self/ns/net", os.O_RDONLY)  # the network that this process began in
-FETCH = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{OUTSIDE}"]
+PR_SET_PDEATHSIG = 1
+NEEDED = ("systemd-nspawn", "nsenter", "mmdebstrap", "ip", "nft")
 
 
 def why_not() -> str:
@@ -41,7 +41,11 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "booting a Debian needs root"
     missing = [tool for tool in NEEDED if not shutil.which(tool)]
-    return f"{', '.join(missing)} missing: apt-get install mmdebstrap systemd-container" if missing else ""
+    return (
+        f"{', '.join(missing)} missing: apt-get install mmdebstrap systemd-container iproute2 nftables"
+        if missing
+        else ""
+    )
 
 
 @contextlib.contextmanager
@@ -62,7 +66,7 @@ def cached_root(suite: str) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             fetch = f'chroot "$1" apt-get install -y --no-install-recommends --download-only {PACKAGES}'
             subprocess.run(
-                [*FETCH, "mmdebstrap", "--variant=important", f"--include={BASE_PACKAGES}", f"--customize-hook={fetch}",
+                ["mmdebstrap", "--variant=important", f"--include={BASE_PACKAGES}", f"--customize-hook={fetch}",
                  "--skip=cleanup/apt/lists,cleanup/apt/cache", suite, str(partial), MIRROR],
                 check=True, timeout=600, capture_output=True,
             )  # fmt: skip
@@ -78,7 +82,7 @@ def cached_wheels(suite: str) -> Path:
         if not wheels.exists():
             partial = wheels.with_suffix(".partial")
             python = PYTHONS[suite]
-            command = [*FETCH, sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
+            command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
             platforms = [f"--platform=manylinux_2_{minor}_{os.uname().machine}" for minor in (17, 28, 34)]
             subprocess.run(
                 [*command, "-r", BASE / "requirements.txt", "-d", partial, f"--python-version={python}",
@@ -87,18 +91,6 @@ def cached_wheels(suite: str) -> Path:
             )  # fmt: skip
             partial.rename(wheels)
     return wheels
-
-
-def leave_for_own_network() -> None:
-    """Give this process a network of its own, without a way out.
-
-    Its machines share it: those of another process have ports, addresses and a packet filter of theirs.
-    """
-    if os.readlink("/proc/self/ns/net") != os.readlink(f"/proc/self/fd/{OUTSIDE}"):
-        return
-    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "no network namespace can be made here")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def die_with_parent() -> None:

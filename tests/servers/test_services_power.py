@@ -178,7 +178,10 @@ def test_twenty_presses_at_once_are_one_job_and_one_entry(transactional_db, alic
 def test_a_restart_pressed_twice_restarts_once_also_when_the_first_was_quick(alice, server, installed):
     first = services.restart_server(by=alice, server=server)
     set_state(first, "succeeded")
+    Job.objects.update(created_at=timezone.now())
     assert services.restart_server(by=alice, server=server) == first
+    Job.objects.update(created_at=timezone.now() - timedelta(seconds=2))  # no double click: it is meant
+    assert services.restart_server(by=alice, server=server) != first
 
 
 @pytest.mark.parametrize("between", ["stop", "settings", "another's press", "six seconds", "its failure"])
