@@ -35,6 +35,9 @@ class Measure:
                 root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             except FileNotFoundError:
                 continue
+            except OSError:  # closed to us
+                self.is_cut = True
+                continue
             try:
                 yield from self._below(root, since)
             finally:
