@@ -8,6 +8,7 @@ SENTENCE = (
 )
 ERRORS = (errno.ENOSPC, errno.EDQUOT)
 SQLSTATE = "53100"  # disk_full
+SAID = "No space left on device"  # by PostgreSQL as it refuses a connection, which has no code
 
 
 def is_full(error: BaseException | None) -> bool:
@@ -18,6 +19,8 @@ def is_full(error: BaseException | None) -> bool:
         if isinstance(error, OSError) and error.errno in ERRORS:
             return True
         if getattr(error, "sqlstate", None) == SQLSTATE:
+            return True
+        if type(error).__module__.startswith("psycopg") and SAID in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
 
+from jobs.full_disk import is_full
 from jobs.models import Job
 from jobs.services import queue_age
 from servers.models import Node, Server
@@ -64,7 +65,9 @@ def problems() -> dict[str, str]:
         _connect()
         checks: dict[str, Callable[[], str]] = {"queue": _queue, "agents": _agents, "disk": _disk}
         return {part: sentence for part, check in checks.items() if (sentence := check())}
-    except (DatabaseError, psycopg.Error):
+    except (DatabaseError, psycopg.Error) as error:
+        if is_full(error):
+            return {"disk": "The disk of the database is full. Make room."}
         return {"database": "The database does not answer."}
 
 

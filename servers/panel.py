@@ -128,7 +128,7 @@ def say(request: HttpRequest, server: Server) -> HttpResponse:
 
     def said(sent: str | None) -> str:
         changed = sent is not None and sent != text.strip()
-        return f"The message was sent as “{sent}”: the game’s console cannot hold the rest." if changed else SENT
+        return f"The message was sent as “{sent}”: the game’s console does not take the rest." if changed else SENT
 
     return _acted(request, server, send, said)
 

@@ -87,6 +87,20 @@ def test_an_ended_session_neither_reloads_the_page_nor_takes_what_was_typed(
     assert drafts(page) == []
 
 
+def test_a_page_that_waits_for_a_new_session_asks_seldom(
+    site: str, server: Server, alice: User, open_page: OpenPage
+) -> None:
+    page = open_page(site, alice)
+    type_text(page, server)
+    people.reset_password(by=_administrator(), user=alice)  # closes the page's socket with 4401
+    expect(page.locator(KEPT)).to_contain_text("You were signed out")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    page.wait_for_timeout(8000)
+    assert len(asked) < 25, asked
+
+
 def test_a_page_without_unsaved_input_goes_to_the_sign_in_page_as_ever(
     site: str, server: Server, alice: User, open_page: OpenPage
 ) -> None:

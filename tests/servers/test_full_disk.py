@@ -10,12 +10,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from jobs.full_disk import SENTENCE
+from jobs.full_disk import SENTENCE, is_full
 from jobs.models import Job
 from portal import tokens
 from portal.models import User
@@ -189,3 +190,10 @@ def test_readyz_names_the_node_whose_disk_is_nearly_full(client: Client, server:
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert "local (123456789 bytes free)" in answer.json()["problems"]["disk"]
+
+
+def test_a_database_that_refuses_connections_for_want_of_room_is_known_for_a_full_disk() -> None:
+    refused = psycopg.OperationalError("FATAL:  could not write init file: No space left on device")
+    assert is_full(refused)
+    assert not is_full(psycopg.OperationalError("the server closed the connection unexpectedly"))
+    assert not is_full(ValueError("No space left on device"))  # which anybody may have typed

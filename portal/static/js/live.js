@@ -87,22 +87,26 @@ function keepBegunForms() {
 function follow() {
   let banner;
   let wasOpen = false;
+  let refused = false; // a socket is opened to say why it may not be, so being open says nothing then
   const bar = document.getElementById("connection");
   connect({
     path: () => "/ws/events/",
-    onOpen() {
+    async onOpen() {
       clearTimeout(banner);
       banner = undefined;
       bar.hidden = true;
       bar.textContent = "";
+      wasOpen = true;
+      if (refused && !(await look())) return;
+      refused = false;
       lookIfKept();
       // What changed since the page was rendered, or since the connection was lost, has not been told.
       refreshAll();
-      wasOpen = true;
     },
     onMessage: (frame) => frame.type === "changed" && refreshTopic(frame.topic),
     onClose(code) {
       if (code === 4401 || code === 4403) {
+        refused = true;
         reload(code === 4401 ? "401" : "403");
         return anyUnsaved(); // the page comes back to life once somebody has signed in again
       }
@@ -134,6 +138,7 @@ function watchRequests() {
   body.addEventListener("htmx:sendError", ({ detail }) => {
     if (!detail.elt.matches("[data-topic]")) toast("The portal could not be reached. Nothing was changed.", "error");
   });
+  body.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && clearSent(detail));
   body.addEventListener("outdated", () => reload("stopped"));
   body.addEventListener("changed", ({ detail }) => detail.topics.forEach(refreshTopic));
   document.addEventListener("focusout", () => setTimeout(refreshStale));
@@ -164,6 +169,13 @@ function holdWhatIsPressed() {
   document.addEventListener("dragstart", () => hold("drag")); // its pointer is cancelled, and it goes on
   document.addEventListener("dragend", release);
   for (const type of ["pointerup", "pointercancel", "pointermove"]) document.addEventListener(type, lifted);
+}
+
+// What was sent is done with, unless the next was begun meanwhile.
+function clearSent({ elt, requestConfig }) {
+  for (const field of elt.matches("form") ? elt.querySelectorAll("[data-clears]") : []) {
+    if (field.value === requestConfig.formData.get(field.name)) field.value = "";
+  }
 }
 
 // A press was refused by a whole page: its sentence is told, once the page's tokens are those of who is signed in now.

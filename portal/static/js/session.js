@@ -5,6 +5,8 @@ import { toast } from "./toast.js";
 import { anyUnsaved, isUnsaved } from "./unsaved.js";
 
 const ASK_MS = 15_000;
+const SLOW_MS = 1000; // without an answer a member wonders whether they pressed
+const AGAIN_MS = 15_000;
 const STAYS = "What you typed stays here";
 const SENTENCES = {
   401: `You were signed out. Sign in again in a new tab — what you typed stays here.`,
@@ -17,12 +19,15 @@ const SENTENCES = {
 };
 const asks = (problem) => problem === "401" || problem === "other";
 const bar = () => document.getElementById("kept");
+let again;
 
 export function keep(problem) {
   const [text, link] = bar().children;
   text.textContent = SENTENCES[problem] ?? SENTENCES.broken;
   link.hidden = !asks(String(problem));
   bar().hidden = false;
+  clearTimeout(again);
+  if (problem === "away" || problem === "broken") again = setTimeout(lookIfKept, AGAIN_MS);
 }
 
 // Load the page again, which shows or says why not, unless something would be lost by that.
@@ -74,7 +79,9 @@ function askBeforeSending() {
   let asking = false;
   const send = async (form, submitter) => {
     asking = true;
+    const slow = setTimeout(() => toast("Asking the portal whether this can be saved…"), SLOW_MS);
     const may = await look();
+    clearTimeout(slow);
     asking = false;
     if (!may) return;
     asked.add(form);

@@ -54,8 +54,8 @@ export function connect({ path, onOpen, onMessage, onClose }) {
   };
   setInterval(giveUpSilent, CHECK_MS);
   addEventListener("online", hurry);
-  // An answer to a press says that the portal is back.
-  document.addEventListener("htmx:afterOnLoad", hurry);
+  // An answer to a press says that the portal is back; a refusal may be the very reason why the socket was closed.
+  document.addEventListener("htmx:afterOnLoad", ({ detail }) => detail.successful && hurry());
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && hurry());
   // A page kept by the browser for its Back button comes back with its sockets closed.
   addEventListener("pageshow", (event) => event.persisted && hurry());
