@@ -18,6 +18,7 @@ accounts = [
     path("accounts/tokens/<int:pk>/revoke/", views.revoke_token, name="api_token_revoke"),
     path("invitations/<str:secret>/", views.invitation, name="invitation"),
 ]
+handler404 = "portal.views.not_found"
 handler500 = "portal.outages.server_error"
 urlpatterns = [
     *accounts,

@@ -8,12 +8,13 @@ from allauth.account.adapter import get_adapter
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views import defaults
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from jobs.pages import member, members_only
-from portal import devices, services, tokens
+from portal import api_errors, devices, services, tokens
 from portal.forms import InvitationForm, SteamIdForm, TokenForm
 from portal.models import ApiToken
 from servers import games
@@ -107,3 +108,10 @@ def revoke_token(request: HttpRequest, pk: int) -> HttpResponse:
     if tokens.revoke_token(token=token):
         messages.success(request, f"The token “{token.name}” is revoked.")
     return redirect("api_tokens")
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """An address that nothing has, also below that of the API."""
+    if request.path.startswith("/api/"):
+        return api_errors.problem(404, "There is no such thing.")
+    return defaults.page_not_found(request, exception)

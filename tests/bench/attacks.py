@@ -35,6 +35,7 @@ class World:
     bobs: "Server"  # runs
     idle: "Server"  # Bob's too, to be started
     hostile: "dict[str, Server]"  # Alice's, by program
+    bobs_token: str
 
     @property
     def address(self) -> tuple[str, int]:

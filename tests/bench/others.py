@@ -38,6 +38,7 @@ def _world() -> Iterator[World]:
     from django.contrib.auth import get_user_model
     from django.test import override_settings
 
+    from portal.tokens import create_token
     from servers import seeds
     from servers.runtime import get_runtime
     from tests.servers.living import ports_of_our_own
@@ -55,7 +56,8 @@ def _world() -> Iterator[World]:
             stack.start("cluster")
             stack.start("agent")
             try:
-                yield _running(World(stack.start_web(), folder, alice, bob, bobs, idle, hostile))
+                token = create_token(user=bob, name="bench")[1]
+                yield _running(World(stack.start_web(), folder, alice, bob, bobs, idle, hostile, token))
             finally:
                 for server in (bobs, idle, *hostile.values()):
                     get_runtime().stop(server.name, timeout=0)
@@ -134,10 +136,9 @@ def _pages(world: World) -> Iterator[float]:
 def _console(world: World) -> Iterator[float]:
     """From a command that he sends to the line that his game then prints, as his own browser receives it."""
     from jobs.models import Stream
-    from portal.tokens import create_token
     from tests.jobs.sockets import Socket
 
-    token = create_token(user=world.bob, name=f"bench {time.monotonic_ns()}")[1]
+    token = world.bobs_token
     after = Stream.objects.get(pk=world.bobs.console_id).last_seq
     with Socket(world.url, f"/ws/streams/{world.bobs.console_id}/?after={after}", token=token) as socket:
         messages = socket.messages(timeout=60)
@@ -153,12 +154,11 @@ def _console(world: World) -> Iterator[float]:
 
 def _starts(world: World) -> Iterator[float]:
     """From *Start* pressed to the process."""
-    from portal.tokens import create_token
     from servers import services
     from servers.runtime import get_runtime
     from tests.servers.living import settled
 
-    token = create_token(user=world.bob, name=f"bench {time.monotonic_ns()}")[1]
+    token = world.bobs_token
     for _ in range(STARTS):
         began = time.perf_counter()
         assert post(world, token, f"/servers/{world.idle.name}/start", {}) == 202

@@ -64,6 +64,12 @@ def test_a_body_that_is_too_large_is_told(alice: User) -> None:
     assert answer.status_code == 413
 
 
+def test_an_address_that_no_operation_has_is_told_as_a_problem(alice: User) -> None:
+    asks = Api(alice)
+    for path in ("/nowhere", "/servers/a/own-files/%0A"):
+        assert asks("put", path, {}).status_code == 404
+
+
 @pytest.mark.parametrize(("text", "status"), [("\x00", 400), ("\ud800", 400), ("x" * 10_000, 422)])
 def test_text_that_no_database_holds_is_told(alice: User, text: str, status: int) -> None:
     asks = Api(alice)

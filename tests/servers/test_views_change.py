@@ -256,4 +256,4 @@ def test_a_start_that_waits_for_its_game_says_how_far_that_is(member: Client, se
     page = member.get(f"/servers/{server.name}/").content.decode()
     assert f"{job.after.title}</a> comes first. {server.name} starts by itself after that." in page
     assert 'value="37" aria-label="Progress of Install Practice (demonstration)"' in page
-    assert f'data-topic="{server.topic} {job.after.subject}"' in page, "so that the progress is live"
+    assert f'data-topic="{server.topic} user:{alice.pk} {job.after.subject}"' in page, "so that the progress is live"
