@@ -81,6 +81,7 @@ class _Look:
         self._run, self._server, self._root, self._below, self._findings = run, server, root, below, findings
         self._limit = time.monotonic() + SECONDS
         self._seen = self._compared = self._diffed = 0
+        self._paths: set[str] = set()
         self._passwords = _passwords(server)
         self._listed = {False: 0, True: 0}
 
@@ -196,9 +197,12 @@ class _Look:
         return shown
 
     def _list(self, path: str, kind: Kind, **values: object) -> None:
+        if path in self._paths:  # a folder that changes while it is read may give a name twice
+            return
         if not path.isprintable() or len(path.encode()) > PATH_BYTES:
             self._findings.unnamed += 1
             return
+        self._paths.add(path)
         is_added = kind == Kind.ADDED
         self._listed[is_added] += 1
         if self._listed[is_added] > MOST_LISTED:

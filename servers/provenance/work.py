@@ -1,5 +1,6 @@
 """What jobs do about a server's own files: look at them, and undo what is to be undone once nothing is mounted."""
 
+import logging
 from collections import Counter
 
 from jobs.run import Run
@@ -12,6 +13,8 @@ from servers.provenance.looking import look
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, Undo
 from servers.runtime.measuring import Measure
+
+log = logging.getLogger(__name__)
 
 
 def take_look(run: Run, server: Server) -> str:
@@ -62,3 +65,6 @@ def look_after(run: Run, server: Server) -> None:
         take_look(run, server)
     except (OSError, RuntimeFailure, ServerError) as error:
         run.log(f"Its files could not be looked at: {error}")
+    except Exception:
+        log.exception("The look at the files of %s failed", server)
+        run.log("Its files could not be looked at, by a mistake of the portal.")

@@ -45,6 +45,8 @@ def read_folder(root: int, path: str, most: int) -> Folder:
                     _sort_in(found, entry.name, entry.stat(follow_symlinks=False))
     finally:
         os.close(descriptor)
+    # A game may leave marks itself: of what is there, or twice.
+    found.deleted = sorted({*found.deleted} - {*found.files, *found.folders})
     return found
 
 
@@ -62,7 +64,8 @@ def _sort_in(folder: Folder, name: str, facts: os.stat_result) -> None:
     elif is_deletion(facts):
         folder.deleted.append(name)
     elif name.startswith(MARK) and stat.S_ISREG(facts.st_mode) and not facts.st_size:
-        folder.deleted.append(name.removeprefix(MARK))
+        if (marked := name.removeprefix(MARK)) not in ("", ".", ".."):
+            folder.deleted.append(marked)
     elif stat.S_ISDIR(facts.st_mode):
         folder.folders.append(name)
     else:

@@ -135,3 +135,19 @@ def test_a_depth_without_end_is_cut(place: Place) -> None:
     place.write("a/file", "x")
     assert place.look().is_cut
     assert list(place.changes) == ["a/file"]
+
+
+def test_a_mark_beside_what_it_marks_is_no_second_change(place: Place) -> None:
+    """A game may leave any of these in its `upper` itself."""
+    place.write("server.cfg", "new", "old")
+    place.write("cfg/own", "x")
+    place.write("cfg/.wh..wh..opq", "")
+    place.write("gone", "x", "old")
+    (place.upper / "gone").unlink()
+    (place.layer / "cfg").mkdir()
+    (place.layer / "cfg/old").write_text("old")
+    for mark in (".wh.server.cfg", ".wh.cfg", ".wh.gone", ".wh.", ".wh..", ".wh..."):
+        place.write(mark, "")
+    assert not place.look().remark
+    kinds = {path: change.kind for path, change in place.changes.items()}
+    assert kinds == {"server.cfg": K.CHANGED, "cfg": K.RENEWED, "cfg/own": K.ADDED, "gone": K.DELETED}
