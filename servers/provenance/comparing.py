@@ -1,7 +1,7 @@
 """Whether two files are the same, and how two texts differ: bounded, since a game may write anything."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import Match, SequenceMatcher
 from itertools import accumulate
 
@@ -13,9 +13,13 @@ MOST_DIFF = 64 << 10  # bytes
 CONTEXT = 3
 
 
-def are_same(one: int, other: int) -> bool:
-    """Whether the files behind two descriptors have the same content, read from where they stand."""
+def are_same(one: int, other: int, *, check: Callable[[], None]) -> bool:
+    """Whether the files behind two descriptors have the same content, read from where they stand.
+
+    `check` is called for each MiB; what it raises ends it.
+    """
     while True:
+        check()
         first, second = os.read(one, CHUNK), os.read(other, CHUNK)
         if first != second:
             return False

@@ -88,7 +88,8 @@ class _Look:
     def walk(self) -> None:
         pending = [(".", self._below)]
         while not self._is_over() and pending:
-            path, below = pending.pop()
+            path, over = pending.pop()
+            below = _with_folder(path, over)
             try:
                 folder = upper.read_folder(self._root, path, MOST_SEEN + 1 - self._seen)
             except (OSError, NotBeneath):  # gone since, made a link, or not for us
@@ -97,34 +98,41 @@ class _Look:
             pending += self._folder(path, folder, below)
 
     def _is_over(self) -> bool:
+        self._findings.is_cut |= self._seen > MOST_SEEN
+        return self._is_late() or self._seen > MOST_SEEN
+
+    def _is_late(self) -> bool:
+        """Asked in each loop: layers and what is in them may be many."""
         self._run.check()
-        is_over = self._seen > MOST_SEEN or time.monotonic() > self._limit
-        self._findings.is_cut |= is_over
-        return is_over
+        is_late = time.monotonic() > self._limit
+        self._findings.is_cut |= is_late
+        return is_late
 
     def _folder(self, path: str, folder: upper.Folder, below: Below) -> list[tuple[str, Below]]:
-        """List what is in it; returns the folders in it with what they lie over."""
+        """List what is in it; returns the folders in it with what may be below them."""
         self._seen += len(folder.folders) + len(folder.files) + len(folder.deleted)
         prefix = "" if path == "." else f"{path}/"
         if folder.opaque and prefix:
             self._renewed(path, below)
             below = []
         for name in folder.deleted:
+            if self._is_late():
+                return []
             self._deleted(prefix + name, below)
         for name, facts in folder.files.items():
-            if time.monotonic() > self._limit:
-                break
+            if self._is_late():
+                return []
             self._file(prefix + name, facts, below)
         if prefix.count("/") >= DEPTH:
             self._findings.is_cut |= bool(folder.folders)
             return []
-        return [(prefix + name, _with_folder(prefix + name, below)) for name in folder.folders]
+        return [(prefix + name, below) for name in folder.folders]
 
     def _deleted(self, path: str, below: Below) -> None:
         if found := _uppermost(path, below):
             source, facts = found
             is_folder = stat.S_ISDIR(facts.st_mode)
-            hides = _count_files(path, below) if is_folder else 0
+            hides = self._count_files(path, below) if is_folder else 0
             size = None if is_folder else facts.st_size
             self._list(path, Kind.DELETED, below=source.name, below_bytes=size, hides=hides)
 
@@ -132,9 +140,23 @@ class _Look:
         if found := _uppermost(path, below):
             source, facts = found
             size = None if stat.S_ISDIR(facts.st_mode) else facts.st_size
-            hides = _count_files(path, below) if size is None else 1
+            hides = self._count_files(path, below) if size is None else 1
             if hides:
                 self._list(path, Kind.RENEWED, below=source.name, below_bytes=size, hides=hides)
+
+    def _count_files(self, path: str, below: Below) -> int:
+        """Of a folder, in all layers together."""
+        found: set[str] = set()
+        for _, root in _with_folder(path, below):
+            descriptor = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                for folder, _, names, _ in os.fwalk(".", dir_fd=descriptor):
+                    if self._is_late():
+                        return len(found)
+                    found |= {f"{folder}/{name}" for name in names}
+            finally:
+                os.close(descriptor)
+        return len(found)
 
     def _file(self, path: str, facts: os.stat_result, below: Below) -> None:
         changed = _moment(facts.st_mtime)
@@ -145,7 +167,11 @@ class _Look:
         source, old = found
         values = {"below": source.name, "below_bytes": old.st_size, "size_bytes": facts.st_size, "changed_at": changed}
         if stat.S_ISDIR(old.st_mode):
-            values |= {"below_bytes": None, "hides": _count_files(path, below), "remark": "It is in place of a folder."}
+            values |= {
+                "below_bytes": None,
+                "hides": self._count_files(path, below),
+                "remark": "It is in place of a folder.",
+            }
             self._list(path, Kind.CHANGED, **values)
         elif shape := _shape(facts) or _shape(old):
             self._list(path, Kind.CHANGED, remark=shape, **values)
@@ -165,7 +191,7 @@ class _Look:
             return
         try:
             with _file(lower, path) as one, _file(self._root, path) as other:
-                if same_size and comparing.are_same(one, other):
+                if same_size and comparing.are_same(one, other, check=self._run.check):
                     self._list(path, Kind.SAME, **values)
                 else:
                     diff, remark = self._diff(one, other)
@@ -248,19 +274,6 @@ def _uppermost(path: str, below: Below) -> tuple[Source, os.stat_result] | None:
 def _with_folder(path: str, below: Below) -> Below:
     facts = [(source, root, _facts(root, path)) for source, root in below]
     return [(source, root) for source, root, found in facts if found and stat.S_ISDIR(found.st_mode)]
-
-
-def _count_files(path: str, below: Below) -> int:
-    """Of a folder, in all layers together."""
-    found: set[str] = set()
-    for _, root in _with_folder(path, below):
-        descriptor = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            for folder, _, names, _ in os.fwalk(".", dir_fd=descriptor):
-                found |= {f"{folder}/{name}" for name in names}
-        finally:
-            os.close(descriptor)
-    return len(found)
 
 
 def _moment(seconds: float) -> datetime | None:

@@ -1,6 +1,7 @@
 """A look at hostile files: names, links, sizes and depths that a game may leave; what is told and what kept back."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from servers.models import FileChange, Server
 from servers.provenance import looking
 from servers.provenance.below import Source
 from servers.provenance.looking import Findings, look
+from servers.runtime.beneath import open_beneath
 
 K = FileChange.Kind
 
@@ -151,3 +153,54 @@ def test_a_mark_beside_what_it_marks_is_no_second_change(place: Place) -> None:
     assert not place.look().remark
     kinds = {path: change.kind for path, change in place.changes.items()}
     assert kinds == {"server.cfg": K.CHANGED, "cfg": K.RENEWED, "cfg/own": K.ADDED, "gone": K.DELETED}
+
+
+class Watched(Run):
+    """Notes the most that was opened between two checks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(0)
+        self.opened = self.most = self.checks = 0
+        monkeypatch.setattr(looking, "open_beneath", self._open)
+
+    def _open(self, root: int, path: str, flags: int) -> int:
+        self.opened += 1
+        self.most = max(self.most, self.opened)
+        return open_beneath(root, path, flags)
+
+    def check(self) -> None:
+        self.opened = 0
+        self.checks += 1
+        super().check()
+
+
+def _folders(place: Place) -> None:
+    for number in range(30):
+        (place.upper / f"{number}").mkdir()
+
+
+def _deletions(place: Place) -> None:
+    for number in range(30):
+        place.write(f".wh.{number}", "")
+
+
+def _hidden(place: Place) -> None:
+    place.write(".wh.hidden", "")
+    for number in range(30):
+        (place.layer / f"hidden/{number}").mkdir(parents=True)
+
+
+def _large(place: Place) -> None:
+    place.write("large", b"x" * (30 << 20), b"x" * (30 << 20))
+
+
+@pytest.mark.parametrize("left", [_folders, _deletions, _hidden, _large])
+def test_whatever_a_game_leaves_the_look_asks_often_whether_to_stop(
+    place: Place, monkeypatch: pytest.MonkeyPatch, left: Callable[[Place], None]
+) -> None:
+    left(place)
+    run = Watched(monkeypatch)
+    layers = [Source(f"Layer {number}", place.layer) for number in range(10)]
+    look(run, place.server, place.upper, layers)
+    assert run.checks >= 30
+    assert run.most <= 30  # a few for each layer
