@@ -15,7 +15,7 @@ from servers.games import Game
 from servers.installers.tree import share_unchanged
 from servers.models import Installation, Node
 from servers.provenance.listing import list_files
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 
 PARTIAL = ".partial-"
 FULL = 8 * 2**20  # bytes left when an unpacking program has stopped for want of room

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -19,6 +19,7 @@ from servers.models import KEEP_DELETED, Installation, Right, Server, ServerFile
 from servers.provenance import work
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, ServerSpec
+from servers.runtime.deleting import delete_tree
 from servers.runtime.files import require_room
 from servers.runtime.sockets import ports_in_use
 from servers.services.creation import CLONE
@@ -116,13 +117,14 @@ def clone(run: Run, server: int, source: int) -> None:
         work.measure(run, origin)
         services.reserve_copy(server=target, source=origin)
         partial = into.with_name("upper.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        delete_tree(partial)
         partial.parent.mkdir(parents=True, exist_ok=True)
         try:
             run.call(["cp", "--archive", "--reflink=auto", "--", str(files), str(partial)], timeout=3000)
         except JobError as error:
             is_full = shutil.disk_usage(partial.parent).free < FULL
-            shutil.rmtree(partial, ignore_errors=True)
+            with suppress(OSError):
+                delete_tree(partial)
             raise JobError(SENTENCE if is_full else str(error)) from error
         partial.rename(into)
         work.measure(run, target)
@@ -147,8 +149,20 @@ def revert_files(run: Run, server: int) -> None:
 @job_kind(PURGE, time_limit=3600)
 def purge(run: Run, node: str) -> None:
     with explained():
-        get_runtime().purge(KEEP_DELETED)
-        run.log(f"{services.purge_servers(node=node)} deleted servers are gone for good.")
+        runtime, gone, failed = get_runtime(), 0, []
+        for server in services.outlived(node):
+            run.check()
+            try:
+                runtime.forget(server.name, _token(server))
+            except RuntimeFailure as error:
+                run.log(str(error))
+                failed.append(server.name)
+            else:
+                gone += services.purge_server(server=server)
+        run.log(f"{gone} deleted servers are gone for good.")
+        runtime.purge(KEEP_DELETED)  # what no row knows of
+        if failed:
+            raise JobError(f"Some deleted servers are still there: {', '.join(failed[:20])}. The lines above say why.")
 
 
 @contextmanager

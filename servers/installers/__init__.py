@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -10,7 +11,7 @@ from jobs.run import Run
 from servers.games.schema import BuiltinInstall, DebianInstall, Game, SteamcmdInstall
 from servers.installers import debian, steamcmd
 from servers.installers.tree import InstallError, tidy
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 
 __all__ = ["InstallError", "give_up", "install", "newest_version"]
 
@@ -27,7 +28,8 @@ def install(game: Game, *, into: Path, run: Run, former: Path | None = None) -> 
         version = _by_method(game, into, former, run)
         tidy(into, run.log)
     except BaseException:
-        shutil.rmtree(into, ignore_errors=True)
+        with suppress(OSError):
+            delete_tree(into)
         raise
     return version
 

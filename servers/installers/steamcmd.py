@@ -24,7 +24,7 @@ from servers.games.schema import Game, SteamcmdInstall
 from servers.installers.steam_output import Output
 from servers.installers.tree import InstallError
 from servers.installers.turns import turn
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 
 UPDATE_SECONDS, ASK_SECONDS = 4 * 3600, 300
 ATTEMPTS = 3  # of one download: Steam's servers now and then give up, and it goes on where it was

@@ -23,7 +23,7 @@ from servers.layers.scripted import from_script
 from servers.layers.unpack import REFUSED
 from servers.layers.writer import CHUNK, Bounds, Refused, Writer, too_little
 from servers.models import Layer, Upload
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 from servers.services.quotas import reserved
 from servers.services.uploads import place_of
 

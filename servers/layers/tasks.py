@@ -10,7 +10,7 @@ from servers.layers import stack, workshop
 from servers.layers.build import build, placing
 from servers.models import Layer
 from servers.runtime import scripts
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 from servers.services.layer_cleaning import CLEAN, lost_builds, unused_digests
 from servers.services.layers import BUILD, TIME_LIMIT
 

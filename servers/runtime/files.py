@@ -3,15 +3,15 @@
 import os
 import re
 import shutil
-import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from servers.runtime.base import RuntimeFailure
 from servers.runtime.beneath import NotBeneath, write_beneath
+from servers.runtime.deleting import delete_tree
 
 FOLDERS = ("upper", "work", "merged", "console")
 TRASH = ".trash"
@@ -61,22 +61,6 @@ def write_config(folder: Path, files: Mapping[str, bytes]) -> None:
     delete_tree(old)
 
 
-def delete_tree(path: Path) -> None:
-    """Delete a folder, if it is there, whatever modes were set inside it; links are not followed."""
-
-    def insist(function: Callable[..., Any], failed: str, info: Any) -> None:
-        for folder in (os.path.dirname(failed), failed):
-            if stat.S_ISDIR(os.lstat(folder).st_mode):
-                os.chmod(folder, 0o700)
-        if function in (os.open, os.scandir, os.listdir):
-            delete_tree(Path(failed))
-        else:
-            function(failed)
-
-    if path.exists():
-        shutil.rmtree(path, onerror=insist)
-
-
 def put_aside(runtime: Path, name: str, token: str) -> None:
     """Move runtime/NAME to the trash, if it is there."""
     target = _trash(runtime, name, token)
@@ -97,16 +81,33 @@ def bring_back(runtime: Path, name: str, token: str) -> None:
 
 
 def delete_aside(runtime: Path, name: str, token: str) -> None:
-    """Delete what was put aside, if it is there."""
-    delete_tree(_trash(runtime, name, token))
+    """Delete what was put aside, if it is there. Raises `RuntimeFailure`."""
+    try:
+        delete_tree(_trash(runtime, name, token))
+    except OSError as error:
+        raise RuntimeFailure(
+            f"Some files of {name} could not be deleted ({error.strerror}), so they still count. "
+            "Ask an admin to look at them, then try again."
+        ) from error
 
 
 def purge(runtime: Path, older_than: timedelta) -> int:
-    """Delete what was put aside longer ago than that; returns how many folders went."""
+    """Delete what was put aside longer ago than that; returns how many folders went.
+
+    Raises `RuntimeFailure` with those that cannot be deleted, once all others are.
+    """
     limit = time.time() - older_than.total_seconds()
     old = [path for path in (runtime / TRASH).glob("*") if path.lstat().st_mtime < limit]
+    failed = []
     for path in old:
-        delete_tree(path)
+        try:
+            delete_tree(path)
+        except OSError as error:
+            failed.append(f"{path.name} ({error.strerror})")
+            with suppress(OSError):
+                os.utime(path, (limit - 1, limit - 1))  # what was deleted in it made it new
+    if failed:
+        raise RuntimeFailure(f"Some folders could not be deleted: {', '.join(failed[:20])}. Ask an admin to do it.")
     return len(old)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 from servers.runtime.upper import OPAQUE, is_deletion, is_opaque
 
 FICLONE = 0x40049409  # ioctl_ficlone(2)

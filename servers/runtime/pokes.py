@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 from servers.runtime.journal import Journal, JournalError
 from servers.runtime.wakes import Wakes, Woken
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from servers.runtime.base import Undo
 from servers.runtime.beneath import NotBeneath, open_beneath
-from servers.runtime.files import delete_tree
+from servers.runtime.deleting import delete_tree
 
 MARK = ".wh."
 OPAQUE_FILES = (".wh..wh..opq", ".wh..opq")

@@ -94,19 +94,25 @@ def request_purge(*, node: Node) -> Job | None:
     )  # fmt: skip
 
 
-def purge_servers(*, node: str) -> int:
-    """Forget servers whose files were put aside so long ago that the runtime has deleted them; returns how many."""
+def outlived(node: str) -> list[Server]:
+    """Deleted servers whose files were put aside so long ago that they are to go for good."""
+    return list(_outlived(node))
+
+
+def purge_server(*, server: Server) -> bool:
+    """Forget an outlived server whose files the job has deleted; whether it was one still."""
     with transaction.atomic():
-        gone = list(_outlived(node).select_for_update(of=("self",), skip_locked=True).select_related("console"))
-        for server in gone:
-            server.delete()
-            server.console.delete()
-    return len(gone)
+        found = _outlived(server.node.slug).filter(pk=server.pk)
+        fresh = found.select_for_update(of=("self",)).select_related("console").first()
+        if fresh:
+            fresh.delete()
+            fresh.console.delete()
+    return fresh is not None
 
 
 def _outlived(node: str) -> QuerySet[Server]:
     old = timezone.now() - KEEP_DELETED
-    return Server.objects.filter(node__slug=node, put_away_at__lt=old).exclude(deleted_at=None)
+    return Server.objects.filter(node__slug=node, put_away_at__lt=old).exclude(deleted_at=None).select_related("node")
 
 
 def _enqueue(server: Server, kind: str, verb: str, *, by: "User") -> Job:

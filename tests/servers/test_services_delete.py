@@ -1,15 +1,21 @@
 """Deleting frees name and ports at once and keeps the files for a week; restoring undoes it; purging ends it."""
 
+import os
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
 from jobs.models import Job, Line, Stream
+from jobs.registry import JobError
+from jobs.run import Run
 from jobs.streams import append
-from servers import services
+from servers import services, tasks
 from servers.errors import CannotRestore, NameTaken
 from servers.models import KEEP_DELETED, AuditEvent, Server
+from servers.runtime import get_runtime
+from servers.runtime.deleting import delete_tree
+from tests.servers.hostile_folders import make_deep
 
 
 def finish_deletion(server, ago=timedelta(0)):
@@ -76,11 +82,13 @@ def test_after_a_week_everything_is_forgotten_but_who_did_it(alice, server, node
     services.delete_server(by=alice, server=server)
     finish_deletion(server, ago=KEEP_DELETED - timedelta(minutes=5))
     assert services.request_purge(node=node) is None
-    assert services.purge_servers(node=node.slug) == 0
+    assert services.outlived(node.slug) == []
+    assert not services.purge_server(server=server)
     finish_deletion(server, ago=KEEP_DELETED + timedelta(minutes=5))
     job = services.request_purge(node=node)
     assert (job.kind, job.args, services.request_purge(node=node)) == ("servers.purge", {"node": node.slug}, job)
-    assert services.purge_servers(node=node.slug) == 1
+    assert services.outlived(node.slug) == [server]
+    assert services.purge_server(server=server)
     assert not Server.objects.exists()
     assert not Line.objects.exists()
     assert not Stream.objects.filter(pk=server.console_id).exists()
@@ -90,4 +98,82 @@ def test_after_a_week_everything_is_forgotten_but_who_did_it(alice, server, node
 def test_a_server_that_was_not_put_aside_yet_is_not_forgotten(alice, server, node):
     services.delete_server(by=alice, server=server)
     Server.objects.update(deleted_at=timezone.now() - 2 * KEEP_DELETED)
-    assert services.purge_servers(node=node.slug) == 0
+    assert services.outlived(node.slug) == []
+    assert not services.purge_server(server=server)
+
+
+@pytest.fixture
+def trash(settings, tmp_path):
+    settings.STATE_DIR = tmp_path
+    get_runtime.cache_clear()
+    yield tmp_path / "runtime" / ".trash"
+    get_runtime.cache_clear()
+
+
+def put_away(server, trash, ago=KEEP_DELETED + timedelta(minutes=5)):
+    """Deleted and aside since then, with a folder; returns it."""
+    services.delete_server(by=server.owner, server=server)
+    finish_deletion(server, ago=ago)
+    folder = trash / f"{server.name}.server-{server.pk}" / "upper"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_folders_without_end_are_deleted_for_good_and_hold_up_nobodys(alice, server, blueprint, node, trash):
+    other = services.create_server(by=alice, name="other", blueprint=blueprint)
+    kept = services.create_server(by=alice, name="kept", blueprint=blueprint)
+    make_deep(put_away(server, trash), 3000)
+    put_away(other, trash)
+    remaining = put_away(kept, trash, ago=timedelta(days=1))
+    tasks.purge(Run(services.request_purge(node=node).pk), node=node.slug)
+    assert list(Server.objects.all()) == [kept]
+    assert list(trash.iterdir()) == [remaining.parent]
+    make_deep(remaining, 3000)
+    tasks.forget(Run(services.delete_for_good(by=alice, server=kept).pk), server=kept.pk)
+    assert not Server.objects.exists()
+    assert not list(trash.iterdir())
+
+
+def test_a_folder_that_cannot_be_deleted_keeps_its_own_row_alone(alice, server, blueprint, node, trash, monkeypatch):
+    other = services.create_server(by=alice, name="other", blueprint=blueprint)
+    stays = put_away(server, trash)
+    put_away(other, trash)
+    unlink = os.unlink
+
+    def refuse(name, **where):  # as an immutable file does, which no test may make everywhere
+        if name == "stays":
+            raise PermissionError(1, "Operation not permitted")
+        unlink(name, **where)
+
+    (stays / "stays").touch()
+    (stays / "goes").touch()
+    monkeypatch.setattr(os, "unlink", refuse)
+    run = Run(services.request_purge(node=node).pk)
+    with pytest.raises(JobError, match=f"{server.name}.*Ask an admin|{server.name}. The lines above"):
+        tasks.purge(run, node=node.slug)
+    assert any(f"Some files of {server.name} could not be deleted" in text for _, text in run.buffer)
+    assert list(Server.objects.all()) == [server]
+    with pytest.raises(JobError, match="so they still count"):
+        tasks.forget(Run(services.delete_for_good(by=alice, server=server).pk), server=server.pk)
+    monkeypatch.undo()
+    assert len(list(trash.rglob("*"))) == 3, "the folder of the server, one in it and the file"
+    tasks.purge(Run(services.request_purge(node=node).pk), node=node.slug)
+    assert not Server.objects.exists()
+
+
+def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    tree = tmp_path / "tree"
+    for number in range(1500):
+        (tree / f"{number}" / "in" / "in").mkdir(parents=True)
+        (tree / f"{number}" / "in" / "link").symlink_to(tmp_path / "other")
+    for start in ("0/in", "7/in"):
+        make_deep(tree / start, 500, beside="file")
+    (tree / "1" / "in").chmod(0)
+    before = len(os.listdir("/proc/self/fd"))
+    delete_tree(tree)
+    delete_tree(tree)
+    delete_tree(tmp_path / "no" / "tree")
+    assert [path.name for path in tmp_path.rglob("*")] == ["other", "file"]
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,19 @@
+"""Folders as a hostile game makes them."""
+
+import os
+from pathlib import Path
+
+
+def make_deep(top: Path, levels: int, *, letters: int = 20, beside: str = "", bottom: bytes = b"x") -> None:
+    """Folders in folders, with `bottom` in a file of the last; `beside`: a folder of that name, not empty, in each."""
+    place = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        if beside:
+            os.makedirs(f"/proc/self/fd/{place}/{beside}/in")
+        os.mkdir("d" * letters, dir_fd=place)
+        inner = os.open("d" * letters, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    with open(os.open("bottom", os.O_CREAT | os.O_WRONLY, dir_fd=place), "wb") as file:
+        file.write(bottom)
+    os.close(place)
