@@ -114,7 +114,8 @@ def clone(run: Run, server: int, source: int) -> None:
         if into.exists() or not files.exists():
             run.log(f"{origin.name} has no files of its own to copy." if not into.exists() else "The files are there.")
             return
-        work.measure(run, origin)
+        if work.measure(run, origin).is_deep:
+            raise JobError(f"{origin.name} has folders too deep to be copied. Revert or delete them, then try again.")
         services.reserve_copy(server=target, source=origin)
         partial = into.with_name("upper.partial")
         delete_tree(partial)

@@ -49,12 +49,13 @@ def undo_waiting(run: Run, server: Server) -> None:
         run.log(f"A file could not be reverted: {problem}")
 
 
-def measure(run: Run, server: Server) -> None:
-    """Store what its own files take."""
+def measure(run: Run, server: Server) -> Measure:
+    """Store what its own files take; returns what was counted."""
     counted = Measure(get_runtime().own_folders(server.name))
     while not counted.step():
         run.check()
     services.record_disk(server=server, size=counted.size, is_cut=counted.is_cut)
+    return counted
 
 
 def look_after(run: Run, server: Server) -> None:

@@ -1,7 +1,7 @@
 """How much a server's own files take: counted in small steps, by descriptor and through no link, while it may run.
 
 The game is hostile: it makes folders within folders, closes them to us and moves them while we look. What cannot be
-seen is not counted, and said.
+seen is not counted, and said; folders so deep that they hide what is in them count as more than anybody may have.
 """
 
 import os
@@ -14,6 +14,9 @@ from servers.runtime.beneath import NotBeneath, open_beneath
 from servers.sizes import PER_FILE
 
 BATCH = 500  # entries
+FAR = 3000  # bytes of a path, beyond which a folder is the start of new ones: the kernel takes 4096
+MOST_STARTS = 64  # open at once
+HIDDEN = 1 << 40  # bytes that what is deeper counts as
 
 
 class Measure:
@@ -22,6 +25,7 @@ class Measure:
     def __init__(self, folders: Sequence[tuple[Path, float]], *, enough: int | None = None) -> None:
         self.size = 0
         self.is_cut = False  # not all was counted
+        self.is_deep = False  # it has paths that are too long for programs, `cp` for one
         self._enough = enough
         self._walk = self._count(folders)
 
@@ -43,7 +47,7 @@ class Measure:
             finally:
                 os.close(root)
 
-    def _below(self, root: int, since: float) -> Iterator[bool]:
+    def _below(self, root: int, since: float, starts: int = 1) -> Iterator[bool]:
         pending = ["."]
         while pending:
             path = pending.pop()
@@ -55,18 +59,29 @@ class Measure:
                 self.is_cut = True
                 continue
             try:
-                with os.scandir(descriptor) as entries:
-                    for number, entry in enumerate(entries, start=1):
-                        with suppress(FileNotFoundError):
-                            if self._take(entry, since):
-                                pending.append(f"{path}/{entry.name}")
-                        if number % BATCH == 0:
-                            yield False
+                if len(os.fsencode(path)) <= FAR:
+                    yield from self._within(descriptor, since, path, pending)
+                elif starts < MOST_STARTS:
+                    self.is_deep = True
+                    yield from self._below(descriptor, since, starts + 1)
+                else:
+                    self.size += HIDDEN
+                    self.is_cut = True
+                    self._enough = 0
             finally:
                 os.close(descriptor)
             if self._enough is not None and self.size > self._enough:
                 return
             yield False
+
+    def _within(self, folder: int, since: float, path: str, pending: list[str]) -> Iterator[bool]:
+        with os.scandir(folder) as entries:
+            for number, entry in enumerate(entries, start=1):
+                with suppress(FileNotFoundError):
+                    if self._take(entry, since):
+                        pending.append(f"{path}/{entry.name}")
+                if number % BATCH == 0:
+                    yield False
 
     def _take(self, entry: "os.DirEntry[str]", since: float) -> bool:
         """Count one entry; whether it is a folder."""

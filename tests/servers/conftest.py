@@ -7,9 +7,10 @@ import pytest
 
 from servers.runtime import local
 from tests.servers.host import Host
+from tests.servers.hostile_folders import make_deep
 from tests.servers.living import portal, practice, scripted, sends
 
-__all__ = ["host", "portal", "practice", "scripted", "sends"]
+__all__ = ["host", "make_deep", "portal", "practice", "scripted", "sends"]
 
 
 @pytest.fixture

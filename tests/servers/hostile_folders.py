@@ -1,10 +1,23 @@
 """Folders as a hostile game makes them."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 
-def make_deep(top: Path, levels: int, *, letters: int = 20, beside: str = "", bottom: bytes = b"x") -> None:
+from servers.runtime.deleting import delete_tree
+
+
+@pytest.fixture
+def make_deep(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """`_make_deep`; all goes afterwards, since pytest could not delete it."""
+    yield _make_deep
+    for path in tmp_path.iterdir():
+        delete_tree(path)
+
+
+def _make_deep(top: Path, levels: int, *, letters: int = 20, beside: str = "", bottom: bytes = b"x") -> None:
     """Folders in folders, with `bottom` in a file of the last; `beside`: a folder of that name, not empty, in each."""
     place = os.open(top, os.O_RDONLY)
     for _ in range(levels):

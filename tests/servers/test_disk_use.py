@@ -119,20 +119,35 @@ def test_files_are_counted_by_what_they_take(tmp_path) -> None:
     assert counted(tmp_path).size >= 2 * MIB + 1000 * PER_FILE
 
 
-def test_one_step_is_bounded_and_what_cannot_be_seen_is_said(tmp_path) -> None:
-    place = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(60):  # deeper than a path may be long
-        os.mkdir("d" * 200, dir_fd=place)
-        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=place)
-        os.close(place)
-        place = inner
-    os.close(place)
+def test_what_lies_deeper_than_a_path_may_be_long_is_counted_in_bounded_steps(tmp_path, make_deep) -> None:
+    make_deep(tmp_path, 3000, beside="side", bottom=bytes(8 * MIB))
     measure = Measure([(tmp_path, 0.0)])
-    steps = 1
+    before = steps = 0
     while not measure.step():
         steps += 1
-    assert steps >= 20
+        assert measure.size - before <= 9 * MIB
+        before = measure.size
+        assert len(os.listdir("/proc/self/fd")) < 200
+    assert steps >= 9000
+    assert measure.size >= 8 * MIB + 9000 * PER_FILE
+    assert measure.is_deep
+    assert not measure.is_cut
+
+
+def test_what_is_hidden_too_deep_to_be_seen_is_beyond_every_limit(tmp_path, make_deep) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        make_deep(tmp_path / name, 1000, letters=255)
+    measure = counted(tmp_path)
+    assert 1 << 40 < measure.size < 1 << 41
     assert measure.is_cut
+    assert counted(tmp_path, enough=MIB).size > MIB
+
+
+def test_what_cannot_be_opened_is_said(tmp_path) -> None:
+    assert not counted(tmp_path).is_cut
+    (tmp_path / "file").touch()
+    assert counted(tmp_path / "file").is_cut
 
 
 def test_a_walk_ends_where_it_is_enough(tmp_path) -> None:

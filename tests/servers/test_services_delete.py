@@ -15,7 +15,6 @@ from servers.errors import CannotRestore, NameTaken
 from servers.models import KEEP_DELETED, AuditEvent, Server
 from servers.runtime import get_runtime
 from servers.runtime.deleting import delete_tree
-from tests.servers.hostile_folders import make_deep
 
 
 def finish_deletion(server, ago=timedelta(0)):
@@ -119,7 +118,7 @@ def put_away(server, trash, ago=KEEP_DELETED + timedelta(minutes=5)):
     return folder
 
 
-def test_folders_without_end_are_deleted_for_good_and_hold_up_nobodys(alice, server, blueprint, node, trash):
+def test_folders_without_end_are_deleted_for_good_and_hold_up_nobodys(alice, server, blueprint, node, trash, make_deep):
     other = services.create_server(by=alice, name="other", blueprint=blueprint)
     kept = services.create_server(by=alice, name="kept", blueprint=blueprint)
     make_deep(put_away(server, trash), 3000)
@@ -161,7 +160,7 @@ def test_a_folder_that_cannot_be_deleted_keeps_its_own_row_alone(alice, server, 
     assert not Server.objects.exists()
 
 
-def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path):
+def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path, make_deep):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     tree = tmp_path / "tree"
