@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from django.urls import re_path
 
+from jobs.addresses import network_of
 from jobs.feed import Feed, get_feed, metrics
 from jobs.feed.gate import CLOSE_TOO_MANY
 from jobs.feed.outlets import SendOutlet
@@ -59,7 +60,7 @@ async def _serve(scope: dict[str, Any], receive: Any, send: Any, stream: int | N
         # A stranger is not told which numbers there are. Who had the right until now hears 4403, from the gate.
         code = CLOSE_UNKNOWN if verdict.code == CLOSE_FORBIDDEN else verdict.code
         return await _refuse(scope, receive, send, code)
-    keys: dict[str, Any] = {"user": verdict.user_id, "address": (scope.get("client") or [""])[0]}
+    keys: dict[str, Any] = {"user": verdict.user_id, "address": network_of((scope.get("client") or [""])[0])}
     if stream is not None:
         keys["stream"] = stream
     if bound := feed.limits.enter(**keys):

@@ -18,6 +18,7 @@ from daphne.utils import parse_x_forwarded_for
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 
+from jobs.addresses import network_of
 from servers.services.uploads import PIECE
 
 # The largest form is a layer's text of 1 MiB, of which percent-encoding can make three.
@@ -37,16 +38,22 @@ SENTENCES = {
 
 
 class Share:
-    """So much of something is to be had, and so much of it by one address; on the event loop only."""
+    """So much of something is to be had, and so much of it by one address; on the event loop only.
+
+    Half of it is only for addresses that have no more than a 256th: a few that take all they can leave room for the
+    first requests of a hundred others. Not so where one address, a proxy's, may have everything.
+    """
 
     def __init__(self, *, each: int, total: int) -> None:
         self.each, self.total = each, total
+        self.common, self.few = total if each == total else total // 2, max(1, total // 256)
         self.taken = 0
         self._by_address: Counter[str] = Counter()
 
     def take(self, address: str, amount: int = 1) -> bool:
         """Take it, unless that would be more than there is."""
-        if self.taken + amount > self.total or self._by_address[address] + amount > self.each:
+        has = self._by_address.get(address, 0) + amount
+        if has > self.each or self.taken + amount > (self.total if has <= self.few else self.common):
             return False
         self.taken += amount
         self._by_address[address] += amount
@@ -64,9 +71,9 @@ class Admission:
 
     def __init__(self, *, connections: Share) -> None:
         self.connections = connections  # but for websockets, which have limits of their own
-        self.running = Share(each=128, total=512)  # requests until they are answered, each of them a thread
+        self.running = Share(each=128, total=1024)  # requests until they are answered
         # Bytes of bodies, until their requests are done. Each is there up to three times: here, on its way, in Django.
-        self.bodies = Share(each=64 << 20, total=192 << 20)
+        self.bodies = Share(each=32 << 20, total=192 << 20)
 
 
 class Request(WebRequest):
@@ -172,10 +179,10 @@ class Request(WebRequest):
             self.forget()
 
     def _sender(self) -> str:
-        """Its address, by the proxy's word where there is a proxy, as daphne takes it."""
+        """Its network, by the proxy's word where there is a proxy, as daphne takes it."""
         peer = str(getattr(self.client, "host", ""))
         name = self.server.proxy_forwarded_address_header
-        return str(parse_x_forwarded_for(self.requestHeaders, name, original_addr=[peer])[0][0])
+        return network_of(str(parse_x_forwarded_for(self.requestHeaders, name, original_addr=[peer])[0][0]))
 
     def _allowed(self) -> int:
         """Bytes that its body may have."""
@@ -224,7 +231,7 @@ class Factory(HTTPFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:
         """None, when Twisted closes the connection."""
-        address = str(getattr(addr, "host", "unix"))
+        address = network_of(str(getattr(addr, "host", "unix")))
         if not self.server.admission.connections.take(address):
             return None
         channel: Channel = super().buildProtocol(addr)

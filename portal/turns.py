@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.http import parse_cookie
 
+from jobs.addresses import network_of
+
 AT_WORK = 4  # Python computes one at a time; the others wait for the database meanwhile
 YOUNG = 0.25  # seconds; a request that takes longer waits for something else, and makes room
 
@@ -20,7 +22,7 @@ YOUNG = 0.25  # seconds; a request that takes longer waits for something else, a
 class Sender(NamedTuple):
     """Who sends a request, as far as is known before the database is asked."""
 
-    address: str
+    address: str  # its network (`network_of`)
     session: str  # the cookie or the token, whether or not it is good
 
 
@@ -111,4 +113,4 @@ def sender_of(scope: Scope) -> Sender:
     token = headers.get(b"authorization", b"").decode("latin-1")
     cookies = parse_cookie(headers.get(b"cookie", b"").decode("latin-1"))
     client = scope.get("client") or [""]
-    return Sender(client[0], token or cookies.get(settings.SESSION_COOKIE_NAME, ""))
+    return Sender(network_of(client[0]), token or cookies.get(settings.SESSION_COOKIE_NAME, ""))

@@ -67,7 +67,7 @@ def shared_connections(behind_proxy: bool) -> Share:
     """Connections there may be, which leave files for everything else. All of a proxy's come from one address."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     total = min(CONNECTIONS, soft // 2)
-    return Share(each=total if behind_proxy else min(total, settings.SOCKET_LIMITS["address"] + 1000), total=total)
+    return Share(each=total if behind_proxy else min(total // 2, settings.SOCKET_LIMITS["address"] + 1000), total=total)
 
 
 def use_pool() -> None:

@@ -101,10 +101,10 @@ class Stack:
         self.processes[name] = process
         return process
 
-    def start_web(self, name: str = "web", port: int = 0) -> str:
+    def start_web(self, name: str = "web", port: int = 0, *flags: str) -> str:
         """Start daphne; returns its URL once it answers."""
         port = port or free_port()
-        process = self.start("web", "--port", str(port), name=name)
+        process = self.start("web", "--port", str(port), *flags, name=name)
         self.port = port
         url = f"http://127.0.0.1:{port}"
 

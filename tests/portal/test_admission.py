@@ -8,8 +8,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from django.conf import settings
+from django.db import connection, transaction
 
-from portal.admission import FORM_BYTES, PIECE_BYTES, Share
+from jobs.addresses import network_of
+from portal.admission import FORM_BYTES, PIECE_BYTES, SENTENCES, Admission, Share
+from portal.web import shared_connections
 from tests.stack import Stack, wait_for
 
 HUGE = 400 << 20
@@ -164,8 +168,103 @@ def test_connections_of_one_address_are_limited(stack: Stack) -> None:
     wait_for(room, what="room again")
 
 
-def test_an_address_gets_its_share_and_leaves_the_rest() -> None:
-    share = Share(each=2, total=3)
+def test_an_address_gets_its_share_and_gives_it_back() -> None:
+    share = Share(each=2, total=6)
     assert [share.take(address) for address in ("a", "a", "a", "b", "b")] == [True, True, False, True, False]
     share.give_back("a")
     assert (share.take("b"), share.taken) == (True, 3)
+
+
+@pytest.mark.parametrize("share", [Admission(connections=shared_connections(False)).running, shared_connections(False)])
+@pytest.mark.parametrize("attackers", [1, 4, 9, 100])
+def test_a_hundred_addresses_that_take_all_they_can_leave_room_for_the_first_of_another(
+    share: Share, attackers: int
+) -> None:
+    share = Share(each=share.each, total=share.total)
+    for attacker in range(attackers):
+        while share.take(f"attacker {attacker}"):
+            pass
+    for attacker in range(attackers):  # and once more, when something was given back
+        share.give_back(f"attacker {attacker}")
+        while share.take(f"attacker {attacker}"):
+            pass
+    assert all(share.take("newcomer") for _ in range(4))
+
+
+def test_a_hundred_addresses_leave_room_for_a_form_of_another() -> None:
+    bodies = Admission(connections=shared_connections(False)).bodies
+    for attacker in range(100):
+        while bodies.take(f"attacker {attacker}", len(PIECE)):
+            pass
+    assert all(bodies.take("newcomer", len(PIECE)) for _ in range(8))
+
+
+def test_what_one_address_may_have_all_of_has_no_half_for_others() -> None:
+    share = shared_connections(behind_proxy=True)
+    assert all(share.take("proxy") for _ in range(share.total))
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("unix", "unix"),
+        ("", ""),
+    ],
+)
+def test_an_address_counts_as_its_network(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def fill(port: int, sources: list[tuple[str, str]], session: str = "made-up") -> list[socket.socket]:
+    """Connections that each ask for a page once: from an address of this machine, and forwarded for another."""
+    asking = []
+    for source, forwarded in sources:
+        asking.append(socket.create_connection(("127.0.0.1", port), timeout=60, source_address=(source, 0)))
+        head = f"GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {forwarded}\r\n"
+        asking[-1].sendall(f"{head}Cookie: {settings.SESSION_COOKIE_NAME}={session}\r\n\r\n".encode())
+    return asking
+
+
+def refused(asking: list[socket.socket]) -> int:
+    """How many of them were told that too much is under way."""
+    told = 0
+    for one in asking:
+        with contextlib.suppress(BlockingIOError):
+            told += SENTENCES[503].encode() in one.recv(1000, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return told
+
+
+def status(port: int, source: str, forwarded: str) -> int:
+    peer = HTTPConnection("127.0.0.1", port, timeout=60, source_address=(source, 0))
+    peer.request("GET", "/healthz", headers={"X-Forwarded-For": forwarded})
+    try:
+        return peer.getresponse().status
+    finally:
+        peer.close()
+
+
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "IPv6 through a proxy"])
+def test_addresses_that_ask_for_all_they_can_leave_room_for_others(stack: Stack, proxied: bool) -> None:
+    """Each of 140 connections of five addresses waits for a page; everybody else is answered all the same."""
+    stack.start_web("web", 0, *(["--behind-proxy"] if proxied else []))
+    attackers = [
+        ("127.0.0.1", f"2001:db8:0:{number}::{place:x}") if proxied else (f"127.0.0.{10 + number}", "192.0.2.1")
+        for number in range(5)
+        for place in range(140)
+    ]
+    with contextlib.ExitStack() as until_the_end, transaction.atomic(), connection.cursor() as db:
+        db.execute("LOCK TABLE django_session")
+        asking = fill(stack.port, attackers)
+        for one in asking:
+            until_the_end.enter_context(one)
+        wait_for(lambda: refused(asking) >= len(attackers) - 512 - 4, what="503 for what is more than their share")
+        others = [(f"127.0.0.{100 + number}", f"2001:db8:1:{number}::1") for number in range(10)]
+        if not proxied:
+            assert {status(stack.port, source, "") for source, _ in others} == {200}
+        assert {status(stack.port, "127.0.0.1", forwarded) for _, forwarded in others} == {200}

@@ -129,6 +129,7 @@ def test_a_sender_is_known_by_address_and_by_session_or_token() -> None:
     assert of(cookie=f"other=1; {settings.SESSION_COOKIE_NAME}=abc; more=\xff") == ("192.0.2.1", "abc")
     assert of(cookie="nonsense;;=", authorization="Bearer l4m_x") == ("192.0.2.1", "Bearer l4m_x")
     assert sender_of({"client": None, "headers": []}) == ("", "")
+    assert sender_of({"client": ("2001:db8:1:2:3::4", 1), "headers": []}) == ("2001:db8:1:2::/64", "")
 
 
 def test_a_page_waits_for_few_of_those_that_somebody_else_asks_for(stack: Stack, alice: User, bob: User) -> None:
