@@ -175,15 +175,18 @@ class FeedPolicy:
             if job := jobs.get(stream):
                 server = subjects.get(_server_of(job))
                 held = _rights(user, server, given) if server else NOTHING
-                return _may_view_job(user, job, held, layers.get(_number_of("layer", job)))
+                return _may_view_job(user, job, server, held, layers.get(_number_of("layer", job)))
             return None
 
         return {(user.pk, stream): may_view(user, stream) for user, stream in asked}
 
     @staticmethod
     def may_view_job(user: Any, job: Job) -> bool:
-        """A server's jobs are seen by who may view it; installations, which hold no secrets, by every member."""
-        return _may_view_job(user, job, _rights_on_subject(user, job), _layer_of(job))
+        """A server's jobs are seen by who may view it, of a deleted one by its owner, who is told why that failed;
+        installations, which hold no secrets, by every member."""
+        server = Server.objects.filter(pk=_server_of(job)).first()
+        held = rights(user, server) if server else NOTHING
+        return _may_view_job(user, job, server, held, _layer_of(job))
 
     @staticmethod
     def may_cancel_job(user: Any, job: Job) -> bool:
@@ -240,7 +243,8 @@ class FeedPolicy:
         """Topics the user may hear, in four queries: servers, layers, installations, jobs under way, their own."""
         if not may_enter(user):
             return set()
-        subjects = {f"server:{pk}" for pk in Server.objects.visible_to(user).values_list("pk", flat=True)}
+        own = Server.objects.filter(owner=user).values_list("pk", flat=True)  # deleted ones, too
+        subjects = {f"server:{pk}" for pk in Server.objects.visible_to(user).values_list("pk", flat=True).union(own)}
         nodes = Node.objects.values_list("slug", flat=True)
         subjects |= {f"installation:{node}:{game}" for node in nodes for game in games.all_games()}
         subjects |= {f"layer:{pk}" for pk in Layer.objects.usable_by(user).values_list("pk", flat=True)}
@@ -265,10 +269,11 @@ def _rights_on_subject(user: Any, job: Job) -> frozenset[Right]:
     return rights(user, server) if server else NOTHING
 
 
-def _may_view_job(user: Any, job: Job, held: frozenset[Right], layer: Layer | None) -> bool:
+def _may_view_job(user: Any, job: Job, server: Server | None, held: frozenset[Right], layer: Layer | None) -> bool:
     if not may_enter(user):
         return False
-    if user.is_staff or Right.VIEW in held or job.subject.startswith("installation:"):
+    is_own = server is not None and server.owner_id == user.pk
+    if user.is_staff or is_own or Right.VIEW in held or job.subject.startswith("installation:"):
         return True
     return layer is not None and may_use_layer(user, layer)
 

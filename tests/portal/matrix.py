@@ -24,6 +24,7 @@ MAY: dict[str, tuple[str, ...]] = {
     "member": ROLES[3:],
     "view": VIEWERS,
     "owner": ("owner", *STAFF),
+    "last": ("owner", *STAFF),  # of a deleted server
     "log": ("console", "owner", *STAFF),
     "layer": ("owner", *STAFF),
     "script": ("administrator",),
@@ -57,7 +58,7 @@ def refusal(may: str, role: str) -> int:
         return 302
     if role == "stranger" and may not in ("staff", "script"):
         return 404
-    return 404 if may in ("log", "layer", "own") else 403
+    return 404 if may in ("log", "layer", "own", "last") else 403
 
 
 def api_refusal(may: str, role: str) -> int:
@@ -183,6 +184,9 @@ GET  /jobs/{job}/ view 200
 GET  /jobs/{job}/part/ view 200
 POST /jobs/{job}/cancel/ power 302
 POST /jobs/{job}/retry/ power 302
+GET  /jobs/{last_job}/ last 200
+GET  /jobs/{last_job}/part/ last 200
+GET  /streams/{last_log}/lines/ last 200
 GET  /streams/{console}/lines/ log 200
 GET  /streams/{console}.txt log 200
 GET  /streams/{console}/search/?q=x log 200
@@ -289,5 +293,7 @@ POST   /servers/{server}/changes/keep files 204 {{}}
 GET    /jobs/{job} view 200
 POST   /jobs/{job}/cancel power 409
 POST   /jobs/{job}/retry power 202
+GET    /jobs/{last_job} last 200
+GET    /streams/{last_log}/lines last 200
 GET    /streams/{console}/lines log 200
 """)

@@ -35,6 +35,7 @@ from tests.portal.matrix import RIGHTS, ROLES, STAFF, VIEWERS
 MARKS: dict[str, tuple[str, ...]] = {
     "m-server": VIEWERS,
     "m-job": VIEWERS,
+    "m-last-job": ("owner", *STAFF),
     "m-settings": ("settings", "owner", *STAFF),
     "m-password": ("settings", "owner", *STAFF),
     "m-hand": ("files", "owner", *STAFF),
@@ -119,9 +120,16 @@ def _members(scene: Scene, server: Server) -> None:
 
 def _things(scene: Scene, server: Server) -> dict[str, object]:
     owner, moderator = scene.users["owner"], scene.users["moderator"]
-    job = Job.objects.create(
-        kind="servers.stop", subject=server.topic, title="m-job", node=server.node.slug, state=Job.State.FAILED,
-        args={"server": server.pk}, stream=Stream.objects.create(), finished_at=timezone.now(),
+    deleted = Server.objects.create(
+        name="deleted", owner=owner, node=server.node, blueprint=server.blueprint, game="practice",
+        console=Stream.objects.create(), deleted_at=timezone.now(),
+    )  # fmt: skip
+    job, last_job = (
+        Job.objects.create(
+            kind=kind, subject=one.topic, title=title, node=server.node.slug, state=Job.State.FAILED,
+            args={"server": one.pk}, stream=Stream.objects.create(), finished_at=timezone.now(),
+        )
+        for kind, one, title in (("servers.stop", server, "m-job"), ("servers.delete", deleted, "m-last-job"))
     )  # fmt: skip
     upload = Upload.objects.create(
         key="12345678-1234-4234-8234-123456789abc", owner=owner, filename="m-upload.zip", size_bytes=1, received=1,
@@ -131,6 +139,7 @@ def _things(scene: Scene, server: Server) -> dict[str, object]:
     version = Installation.objects.create(node=server.node, game="practice", version="1", state="ready")
     return {
         "server": server.name, "server_id": server.pk, "console": server.console_id, "job": job.pk,
+        "last_job": last_job.pk, "last_log": last_job.stream_id,
         "victim": scene.users["m-victim"].pk, "victim_name": "m-victim", "node": server.node.slug,
         "node_id": server.node.pk, "version": version.pk, "change": "m-change", "upload": upload.pk,
         "invitation": secret, "invitation_id": Invitation.objects.get().pk, "blueprint": server.blueprint_id,

@@ -11,10 +11,12 @@ from jobs.registry import JobError
 from jobs.run import Run
 from jobs.streams import append
 from servers import services, tasks
+from servers.access import FeedPolicy
 from servers.errors import CannotRestore, NameTaken
 from servers.models import KEEP_DELETED, AuditEvent, Server
 from servers.runtime import get_runtime
 from servers.runtime.deleting import delete_tree
+from tests.api import Api
 
 
 def finish_deletion(server, ago=timedelta(0)):
@@ -176,3 +178,30 @@ def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path, 
     delete_tree(tmp_path / "no" / "tree")
     assert [path.name for path in tmp_path.rglob("*")] == ["other", "file"]
     assert len(os.listdir("/proc/self/fd")) == before
+    assert services.purge_servers(node=node.slug) == 0
+
+
+def test_the_owner_is_told_why_a_deletion_failed_and_has_no_power_over_it(
+    alice, bob, charlie, mod, server, share, client
+):
+    share(bob)
+    api = {user: Api(user) for user in (alice, bob, charlie, mod)}
+    job = Job.objects.get(pk=api[alice]("delete", f"/servers/{server.name}", None).json()["job"])
+    assert [f"job:{job.pk}" in FeedPolicy.topics(user) for user in (alice, bob, charlie, mod)] == [
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert [FeedPolicy.may_view_stream(user, job.stream_id) for user in (alice, bob, charlie)] == [True, False, False]
+    assert FeedPolicy.may_view_stream(alice, server.console_id) is False
+    assert api[alice]("post", f"/jobs/{job.pk}/cancel", None).status_code == 403
+    Job.objects.filter(pk=job.pk).update(state="failed", error="The disk is full.", finished_at=timezone.now())
+    for user, status in ((alice, 200), (bob, 404), (charlie, 404), (mod, 200)):
+        client.force_login(user)
+        pages = [client.get(f"/jobs/{job.pk}/"), client.get(f"/streams/{job.stream_id}/lines/")]
+        told = [api[user]("get", f"/jobs/{job.pk}", None), api[user]("get", f"/streams/{job.stream_id}/lines", None)]
+        assert [answer.status_code for answer in (*pages, *told)] == [status] * 4, user
+        assert (b"The disk is full." in pages[0].content) == (status == 200)
+        assert told[0].json().get("error", "") == ("The disk is full." if status == 200 else "")
+    assert api[alice]("post", f"/jobs/{job.pk}/retry", None).status_code == 403
