@@ -50,7 +50,7 @@ class Findings:
         return " ".join(sentence for sentence, holds in parts.items() if holds)
 
 
-def look(run: Run, server: Server, own: Path, below: Sequence[Source]) -> Findings:
+def look(run: Run, server: Server, own: Path, below: Sequence[Source], seconds: float | None = None) -> Findings:
     """Compare the folder `own` with what is below it. Nothing is followed out of either. Raises `OSError`."""
     findings = Findings()
     if not own.is_dir():
@@ -58,7 +58,7 @@ def look(run: Run, server: Server, own: Path, below: Sequence[Source]) -> Findin
     with ExitStack() as files:
         root = files.enter_context(_opened(own))
         here = [(source, files.enter_context(_opened(source.folder))) for source in below if source.folder.is_dir()]
-        _Look(run, server, root, here, findings).walk()
+        _Look(run, server, root, here, findings, seconds).walk()
     return findings
 
 
@@ -77,9 +77,9 @@ Below = list[tuple[Source, int]]
 class _Look:
     """One walk. Of a folder's sources only those that have it as a folder too are asked about what is in it."""
 
-    def __init__(self, run: Run, server: Server, root: int, below: Below, findings: Findings) -> None:
+    def __init__(self, run: Run, server: Server, root: int, below: Below, findings: Findings, seconds: float) -> None:
         self._run, self._server, self._root, self._below, self._findings = run, server, root, below, findings
-        self._limit = time.monotonic() + SECONDS
+        self._limit = time.monotonic() + (SECONDS if seconds is None else seconds)
         self._seen = self._compared = self._diffed = 0
         self._paths: set[str] = set()
         self._passwords = _passwords(server)

@@ -1,6 +1,8 @@
 """What jobs do about a server's own files: look at them, and undo what is to be undone once nothing is mounted."""
 
 import logging
+import math
+import time
 from collections import Counter
 
 from jobs.run import Run
@@ -14,10 +16,11 @@ from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, Undo
 from servers.runtime.measuring import Measure
 
+AFTER_STOP = 3.0  # seconds for each part
 log = logging.getLogger(__name__)
 
 
-def take_look(run: Run, server: Server) -> str:
+def take_look(run: Run, server: Server, *, seconds: float | None = None) -> str:
     """Store how the server's own files differ from what is below them; returns it in a sentence."""
     runtime = get_runtime()
     state = runtime.states([server.name])[server.name].unit
@@ -25,7 +28,7 @@ def take_look(run: Run, server: Server) -> str:
     for source in below:
         if source.installation:
             list_files(run, source.installation)
-    found = look(run, server, runtime.upper(server.name), below)
+    found = look(run, server, runtime.upper(server.name), below, seconds)
     late = "What it changes now is seen once it has stopped." if runtime.writes_elsewhere(server.name) else ""
     remark = f"{late} {found.remark}".strip()
     services.record_look(server=server, over=fingerprint(below), remark=remark, changes=found.changes)
@@ -49,21 +52,27 @@ def undo_waiting(run: Run, server: Server) -> None:
         run.log(f"A file could not be reverted: {problem}")
 
 
-def measure(run: Run, server: Server) -> Measure:
-    """Store what its own files take; returns what was counted."""
+def measure(run: Run, server: Server, *, seconds: float = math.inf) -> Measure:
+    """Store what its own files take; returns what was counted in that time."""
+    limit = time.monotonic() + seconds
     counted = Measure(get_runtime().own_folders(server.name))
     while not counted.step():
         run.check()
+        if time.monotonic() > limit:
+            counted.is_cut = True
+            break
     services.record_disk(server=server, size=counted.size, is_cut=counted.is_cut)
     return counted
 
 
 def look_after(run: Run, server: Server) -> None:
-    """What follows a stop. It does not fail the stop, which is done."""
+    """What follows a stop. It does not fail the stop, which is done, and does not take long: others wait for a worker.
+    Whoever wants all of it asks for a look, which is a job of its own.
+    """
     try:
         undo_waiting(run, server)
-        measure(run, server)
-        take_look(run, server)
+        measure(run, server, seconds=AFTER_STOP)
+        take_look(run, server, seconds=AFTER_STOP)
     except (OSError, RuntimeFailure, ServerError) as error:
         run.log(f"Its files could not be looked at: {error}")
     except Exception:

@@ -178,7 +178,6 @@ def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path, 
     delete_tree(tmp_path / "no" / "tree")
     assert [path.name for path in tmp_path.rglob("*")] == ["other", "file"]
     assert len(os.listdir("/proc/self/fd")) == before
-    assert services.purge_servers(node=node.slug) == 0
 
 
 def test_the_owner_is_told_why_a_deletion_failed_and_has_no_power_over_it(
