@@ -77,7 +77,9 @@ Below = list[tuple[Source, int]]
 class _Look:
     """One walk. Of a folder's sources only those that have it as a folder too are asked about what is in it."""
 
-    def __init__(self, run: Run, server: Server, root: int, below: Below, findings: Findings, seconds: float) -> None:
+    def __init__(
+        self, run: Run, server: Server, root: int, below: Below, findings: Findings, seconds: float | None
+    ) -> None:
         self._run, self._server, self._root, self._below, self._findings = run, server, root, below, findings
         self._limit = time.monotonic() + (SECONDS if seconds is None else seconds)
         self._seen = self._compared = self._diffed = 0
