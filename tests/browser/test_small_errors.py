@@ -12,6 +12,7 @@ from portal.models import User
 from servers.models import Pending, Server
 from tests.browser.conftest import hold
 from tests.browser.scene import make_job
+from tests.stack import game_port
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -55,6 +56,7 @@ def test_the_players_page_is_there_before_the_game_answers(
     site: str, sends: None, server: Server, alice: User, open_page: OpenPage
 ) -> None:
     Server.objects.filter(pk=server.pk).update(unit="running", desired="run", secrets={"rcon": "x" * 16})
+    server.ports.update(number=game_port())  # where nobody listens, as a game of another test may
     page = open_page(site, alice)
     go_on = hold(page, "**/parts/players/")
     page.goto(f"/servers/{server.name}/players/")
