@@ -83,7 +83,7 @@ class Broker(ORM):
         """The row whose turn it is, once a worker is free for it, or after up to `WAIT` seconds `None`.
 
         It listens before it looks, so a row made in between cuts the wait short, as does a worker that becomes free.
-        A lost connection is made anew here: django-q2 would end its pusher after ten seconds.
+        A lost connection is made again here: django-q2 would end its pusher after ten seconds.
         """
         at_work = self.slots.at_work() if self.slots else []
         if self.slots and len(at_work) == len(self.slots):

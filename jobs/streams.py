@@ -23,7 +23,7 @@ TRIM_BATCH = 10_000
 LineRow = tuple[int, int, str]  # seq, milliseconds since 1970, text
 
 # ECMA-48: control sequences (CSI), device and system strings with their terminator, and two-byte escapes. Text that
-# only begins a string is matched as well, or it would be gone through anew at each beginning in it.
+# only begins a string is matched as well, or it would be gone through again at each beginning in it.
 _CONTROL_SEQUENCE = r"[0-?]*[ -/]*[@-~]"
 _ESCAPES = re.compile(
     rf"(?:\x1b\[|\x9b){_CONTROL_SEQUENCE}"

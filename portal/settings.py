@@ -142,7 +142,7 @@ KEEPALIVE = {
 
 def pool_of(size: int) -> dict[str, int]:
     """Connections that requests share. A request waits 5 s for one. Trying again to connect after an outage must not
-    become ever rarer, so the pool gives up as soon and begins anew with the next request."""
+    become ever rarer, so the pool gives up as soon and begins again with the next request."""
     return {"min_size": 1, "max_size": size, "timeout": 5, "reconnect_timeout": 5}
 
 

@@ -10,7 +10,7 @@ Pairs: TypeAlias = "list[tuple[str, str | Pairs]]"
 
 MOST_TOKENS, DEPTH, TEXT = 50_000, 32, 200
 # A quoted text, a brace, or a bare word; comments and conditions such as [$X360] are skipped. A quote that nothing ends
-# takes all the rest, once: at each later quote the rest would be read anew.
+# takes all the rest, once: at each later quote the rest would be read again.
 TOKEN = re.compile(
     r'"([^"\\]*+(?:\\.[^"\\]*+)*+)(?:"|(?P<open>\\?\Z))|([{}])|//[^\n]*|\[[^\]\n]{0,80}\]|([^\s"{}]+)', re.DOTALL
 )

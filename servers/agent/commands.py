@@ -42,9 +42,16 @@ class Commands:
 
     def close(self) -> None:
         """End both threads; what is under way stays without an answer."""
+        asyncio.run_coroutine_threadsafe(self._end_all(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._writer.submit(lambda: connection.close())  # noqa: PLW0108 - the writer's own, not this thread's
         self._writer.shutdown()
+
+    async def _end_all(self) -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _send(self, command: ConsoleCommand) -> None:
         error, answers = "", list[str]()

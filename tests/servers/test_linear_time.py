@@ -113,7 +113,7 @@ def test_a_line_of_a_list_of_players_costs_no_more_than_a_short_one_may() -> Non
 
 
 def test_a_diff_of_lines_that_match_everywhere_is_given_up_before_it_takes_long() -> None:
-    """Every second line differs, and each other line is at twenty places: each match is searched anew among all."""
+    """Every second line differs, and each other line is at twenty places: each match is searched again among all."""
     one, other = ("\n".join(f"{n % 190 // 2 * 2}" if n % 2 else f"{who}{n}" for n in range(1990)) for who in "ab")
     assert comparing.differences(one, other) is None
     few = ("\n".join(f"{n}" if n % 2 else f"{who}{n}" for n in range(1990)) for who in "ab")
