@@ -64,7 +64,7 @@ install_packages() {
 }
 
 make_users() {
-    say "users left4me, left4me-game, left4me-build and their folders"
+    say "users left4me, left4me-game, left4me-build, left4me-measure and their folders"
     [[ $DRY_RUN ]] && return
     install -D -m 644 "$SOURCE/deploy/etc/sysusers.conf" /etc/sysusers.d/left4me.conf
     install -D -m 644 "$SOURCE/deploy/etc/tmpfiles.conf" /etc/tmpfiles.d/left4me.conf

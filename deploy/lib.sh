@@ -88,7 +88,8 @@ install_units() {
     install -m 644 "$from/etc/tmpfiles.conf" /etc/tmpfiles.d/left4me.conf
     put_rule "$from/etc/polkit.rules"
     install -m 644 "$from/etc/journald@left4me.conf" /etc/systemd/journald@left4me.conf
-    for unit in "$from"/units/*.{service,slice,target,timer}; do
+    for unit in "$from"/units/*.{service,slice,socket,target,timer}; do
+        [[ -e $unit ]] || continue # a release to go back to may have none of a kind
         install -m 644 "$unit" "$UNITS/"
     done
     for unit in server build build-net; do
@@ -99,8 +100,15 @@ install_units() {
     drop_in left4me-overlay@ left4me-overlay-fuse.conf "$from" "$([[ $(setting LEFT4ME_OVERLAY) == fuse ]] && echo yes)"
     systemd-sysusers /etc/sysusers.d/left4me.conf
     systemd-tmpfiles --create /etc/tmpfiles.d/left4me.conf
+    make_scratch
     systemctl daemon-reload
     load_fence "$from/libexec/fence.nft"
+}
+
+# What a game sees as /tmp, for those that run now and were started by a release without it.
+make_scratch() {
+    runuser -u left4me -- find "$STATE/runtime" -mindepth 1 -maxdepth 1 -type d ! -name '.*' \
+        -exec mkdir -p -m 2770 '{}/tmp' ';'
 }
 
 # The rules for what games may reach hold at once, also for those that run. A release to go back to may have none.
@@ -146,6 +154,7 @@ restart_portal() {
     run systemctl enable --quiet left4me.target left4me-doctor.timer
     run systemctl start left4me-doctor.timer
     run systemctl restart "${PORTAL_UNITS[@]}"
+    run systemctl try-restart left4me-measure.service
     run systemctl start left4me.target
 }
 

@@ -15,7 +15,8 @@ done
 require_root
 
 say "stopping the portal, then every game and script"
-run systemctl disable --now --quiet left4me.target left4me-doctor.timer "${PORTAL_UNITS[@]}" || true
+run systemctl disable --now --quiet left4me.target left4me-doctor.timer "${PORTAL_UNITS[@]}" \
+    left4me-measure.{socket,service} || true
 run systemctl stop 'left4me-server@*.service' 'left4me-overlay@*.service' 'left4me-build*@*.service' left4me-games.slice || true
 say "removing units, rules and programs"
 run rm -rf "$UNITS"/left4me* /etc/sysusers.d/left4me.conf /etc/tmpfiles.d/left4me.conf \
@@ -40,7 +41,7 @@ if [[ $DATABASE == *host=/run/postgresql* ]]; then
     run runuser -u postgres -- dropuser -p "$port" --if-exists left4me
 fi
 run rm -rf "$STATE" "$CONFIG" "$BACKUPS" /var/log/journal/*.left4me
-for user in left4me left4me-game left4me-build; do
+for user in left4me left4me-game left4me-build left4me-measure; do
     run userdel "$user" 2>/dev/null || true
 done
 for group in left4me-journal left4me-proxy; do

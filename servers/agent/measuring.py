@@ -49,7 +49,7 @@ class Measuring:
         if server is None:
             return None
         limit = limit_of(server.owner)
-        measure = Measure(self.runtime.own_folders(server.name), enough=2 * limit if limit is not None else None)
+        measure = self.runtime.measure(server.name, enough=2 * limit if limit is not None else None)
         return _UnderWay(server, measure, time.monotonic())
 
     def _due(self) -> "QuerySet[Server]":
@@ -64,4 +64,5 @@ class Measuring:
         if under_way.measure.step() or late:
             self._under_way = None
             measure = under_way.measure
+            measure.close()
             services.record_disk(server=under_way.server, size=measure.size, is_cut=measure.is_cut or late)

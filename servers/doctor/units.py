@@ -15,12 +15,16 @@ from servers.runtime.bus import Bus
 SHIPPED = settings.BASE_DIR / "deploy" / "units"
 INSTALLED = Path("/etc/systemd/system")
 SOCKET = "/run/left4me/web.sock"
-RUNNING = ("left4me-web.service", "left4me-worker.service", "left4me-agent.service", "left4me.target")
+RUNNING = (
+    "left4me-web.service", "left4me-worker.service", "left4me-agent.service", "left4me-measure.socket",
+    "left4me.target",
+)  # fmt: skip
 # An instance of a template stands for all; none of this name exists, since names of servers have no underscore.
 PROBE = "doctor_probe"
 # systemd-analyze security; `worker` and `agent` talk to the host's D-Bus, `overlay` mounts as root.
 EXPOSURE = {
     "server@": 1.5, "web": 1.5, "worker": 2.0, "agent": 2.0, "overlay@": 4.2, "build@": 1.0, "build-net@": 1.5,
+    "measure": 1.6,
 }  # fmt: skip
 # The fuse driver's program that mounts is setuid, which rules out most of what lowers the overlay's.
 FUSE_DROP_IN, FUSE_EXPOSURE = "left4me-overlay-fuse.conf", 7.5

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections import Counter
+from contextlib import closing
 
 from jobs.run import Run
 from servers import services
@@ -55,12 +56,12 @@ def undo_waiting(run: Run, server: Server) -> None:
 def measure(run: Run, server: Server, *, seconds: float = math.inf) -> Measure:
     """Store what its own files take; returns what was counted in that time."""
     limit = time.monotonic() + seconds
-    counted = Measure(get_runtime().own_folders(server.name))
-    while not counted.step():
-        run.check()
-        if time.monotonic() > limit:
-            counted.is_cut = True
-            break
+    with closing(get_runtime().measure(server.name)) as counted:
+        while not counted.step():
+            run.check()
+            if time.monotonic() > limit:
+                counted.is_cut = True
+                break
     services.record_disk(server=server, size=counted.size, is_cut=counted.is_cut)
     return counted
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from jobs.registry import JobError
 from servers.limits import Limits
+from servers.runtime.measuring import Measure, own_folders
 from servers.runtime.wakes import Wakes
 
 # The values of `servers.models.Server.Unit`.
@@ -160,9 +161,9 @@ class Runtime(ABC):
         """Where what the server itself writes is kept, in overlayfs' own terms (`servers.runtime.upper`)."""
         return self.tree(name).parent / "upper"
 
-    def own_folders(self, name: str) -> list[tuple[Path, float]]:
-        """Where its own files are, each folder with the time since which what is in it is its own, 0 for all."""
-        return [(self.upper(name), 0.0)]
+    def measure(self, name: str, *, enough: int | None = None) -> Measure:
+        """Begin to count what its own files take."""
+        return Measure(own_folders(self.tree(name).parent), enough=enough)
 
     def writes_elsewhere(self, name: str) -> bool:
         """Whether what the game writes gets to `upper` only when it ends."""

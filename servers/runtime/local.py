@@ -22,7 +22,7 @@ from typing import Any
 from django.conf import settings
 
 from jobs.process import spawn_detached
-from servers.runtime import console, files, linktree, upper
+from servers.runtime import console, files, linktree, measuring, upper
 from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
 from servers.runtime.inotify import FolderWakes
 from servers.runtime.keeper import state as state_file
@@ -101,11 +101,11 @@ class LocalRuntime(Runtime):
     def read_console(self, name: str, cursor: str, limit: int = 1000) -> tuple[list[str], str]:
         return console.read(self._folder(name) / "console", cursor, limit)
 
-    def own_folders(self, name: str) -> list[tuple[Path, float]]:
-        folders = super().own_folders(name)
+    def measure(self, name: str, *, enough: int | None = None) -> measuring.Measure:
+        folders = measuring.own_folders(self._folder(name))
         if self.writes_elsewhere(name):  # what is linked into the tree changed before the list of it was written
             folders.append((self.tree(name), (self._folder(name) / linktree.MANIFEST).stat().st_mtime))
-        return folders
+        return measuring.Measure(folders, enough=enough)
 
     def writes_elsewhere(self, name: str) -> bool:
         return linktree.is_built(self._folder(name))

@@ -6,7 +6,7 @@ seen is not counted, and said; folders so deep that they hide what is in them co
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,10 +17,18 @@ BATCH = 500  # entries
 FAR = 3000  # bytes of a path, beyond which a folder is the start of new ones: the kernel takes 4096
 MOST_STARTS = 64  # open at once
 HIDDEN = 1 << 40  # bytes that what is deeper counts as
+WRITTEN = ("upper", "tmp")  # where a game writes, of a server's folder
+
+
+def own_folders(server: Path) -> list[tuple[Path, float]]:
+    """Of the server whose folder that is, as `Measure` takes them."""
+    return [(server / name, 0.0) for name in WRITTEN]
 
 
 class Measure:
-    """`folders`: as `Runtime.own_folders` gives them. `enough`: bytes after which it ends."""
+    """`folders`: each with the time since which what is in it is the server's own, 0 for all. `enough`: bytes after
+    which it ends. `close` it once it is no longer needed.
+    """
 
     def __init__(self, folders: Sequence[tuple[Path, float]], *, enough: int | None = None) -> None:
         self.size = 0
@@ -33,7 +41,11 @@ class Measure:
         """Count some hundred entries more at most; whether it is done."""
         return next(self._walk, True)
 
-    def _count(self, folders: Sequence[tuple[Path, float]]) -> Iterator[bool]:
+    def close(self) -> None:
+        """Let go of the folders that are open."""
+        self._walk.close()
+
+    def _count(self, folders: Sequence[tuple[Path, float]]) -> Generator[bool]:
         for folder, since in folders:
             try:
                 root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

@@ -19,7 +19,8 @@ from typing import Any
 
 from django.conf import settings
 
-from servers.runtime import files, pokes, upper
+from servers.runtime import files, measuring, pokes, upper
+from servers.runtime.asked_measure import AskedMeasure
 from servers.runtime.base import SETTLE_SECONDS, Runtime, RuntimeFailure, ServerSpec, Undo, UnitState, Usage
 from servers.runtime.bus import Bus
 from servers.runtime.journal import Journal, JournalError
@@ -120,6 +121,9 @@ class SystemdRuntime(Runtime):
         notice = [f"{MARK}Output was dropped before it was read."] if dropped and lines else []
         return notice + lines, after
 
+    def measure(self, name: str, *, enough: int | None = None) -> measuring.Measure:
+        return AskedMeasure(name, measuring.own_folders(self._folder(name)), enough=enough)
+
     def undo(self, name: str, wanted: Sequence[Undo]) -> dict[str, str] | None:
         with self._lock(name):
             units = self._bus.units(server_unit(name), overlay_unit(name))
@@ -189,7 +193,9 @@ class SystemdRuntime(Runtime):
                 share(layer)
             files.write_config(folder, spec.files)
             share(folder / "config")
-            share(folder / "upper", deep=False)
+            (folder / "tmp").mkdir(exist_ok=True)
+            for name in measuring.WRITTEN:
+                share(folder / name, deep=False)
             if not (folder / "since").exists():
                 self._write(spec.name, "since", _now())
             pokes.make_pipe(folder)

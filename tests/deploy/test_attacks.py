@@ -229,7 +229,7 @@ class Games:
     def make(self, name: str, program: str, **files: str) -> None:
         home = f"{PLACE}/runtime/{name}"
         tree = f"{PLACE}/installations/attack-{name}/1"
-        self.host.sh(f"mkdir -p {tree} {home}/config {home}/upper {home}/work {home}/merged")
+        self.host.sh(f"mkdir -p {tree} {home}/config {home}/upper {home}/work {home}/merged {home}/tmp")
         self.host.write(f"{tree}/game", program, 0o755)
         for file, content in files.items():
             self.host.write(f"{tree}/{file.replace('_', '-')}", content)

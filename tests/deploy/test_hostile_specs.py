@@ -43,7 +43,7 @@ def victim(portal: Installed) -> Iterator[Host]:
     host.sh(f"""
         cd {PLACE}
         mkdir -p installations/good/1 layers/one runtime/{NAME}/config runtime/{NAME}/upper
-        mkdir -p runtime/{NAME}/work runtime/{NAME}/merged
+        mkdir -p runtime/{NAME}/work runtime/{NAME}/merged runtime/{NAME}/tmp
         ln -sfn /etc installations/good/link; ln -sfn /etc/left4me layers/link; ln -sfn / installations/linked
         mkdir -p installations/good/roots; mkdir -p layers/roots; mknod -m 666 layers/device b 7 0 || true
         touch layers/file
