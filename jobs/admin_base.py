@@ -22,7 +22,7 @@ from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin
 from unfold.decorators import action as unfold_action
 
-from jobs.changed import ChangedModelForm
+from jobs.changed import ChangedFields, ChangedModelForm
 
 LONGEST_NUMBER = 20  # digits
 
@@ -90,6 +90,17 @@ class ReadOnlyAdmin(ModeratorAdmin):
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+class ChangedOfOneForm(ChangedFields, forms.Form):
+    """A form of `Confirmed`: of a row that is alone, and so was shown, it has only what was changed."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        if not self.initial:
+            return cleaned
+        self.tell(name for name in self.conflicts() if name in cleaned)
+        return {name: cleaned[name] for name in self.changed_data if name in cleaned}
 
 
 @dataclass(frozen=True)

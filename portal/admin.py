@@ -15,7 +15,8 @@ from django_q.models import Failure, OrmQ, Schedule, Success
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
+from jobs.admin_base import ChangedOfOneForm, Confirmed, ModeratorAdmin, ReadOnlyAdmin
+from jobs.changed import ChangedFields
 from jobs.pages import member
 from portal import services
 from portal.models import Invitation, User
@@ -36,7 +37,7 @@ class SuspendForm(forms.Form):
     )
 
 
-class DiskForm(forms.Form):
+class DiskForm(ChangedOfOneForm):
     """What a member may have on disk."""
 
     disk_quota_mib = forms.IntegerField(
@@ -45,8 +46,8 @@ class DiskForm(forms.Form):
     )  # fmt: skip
 
 
-class RoleForm(forms.ModelForm):  # type: ignore[type-arg]
-    """What a user may moderate."""
+class RoleForm(ChangedFields, forms.ModelForm):  # type: ignore[type-arg]
+    """What a user may moderate. Not locked while it is open for saving: the service locks in an order of its own."""
 
     class Meta:
         model = User
@@ -102,11 +103,9 @@ class UserAdmin(ModeratorAdmin):
         return self.admin_site.has_permission(request) and member(request).is_superuser and obj != request.user
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
         try:
-            services.change_role(
-                by=member(request), user=obj, is_staff=form.cleaned_data["is_staff"],
-                is_superuser=form.cleaned_data["is_superuser"],
-            )  # fmt: skip
+            services.change_role(by=member(request), user=obj, **changes)
         except services.RoleError as error:  # made a member since the page was opened
             raise PermissionDenied(str(error)) from error
 
@@ -131,8 +130,10 @@ class UserAdmin(ModeratorAdmin):
         "Set disk limit", "It holds at once, for layers, uploads and what their servers write.", (services.RoleError,),
         DiskForm, initial=lambda user: {"disk_quota_mib": user.disk_quota_mib},
     )  # fmt: skip
-    def set_disk_limit(self, request: HttpRequest, user: User, disk_quota_mib: int | None) -> str:
-        services.set_disk_quota(by=member(request), user=user, disk_quota_mib=disk_quota_mib)
+    def set_disk_limit(self, request: HttpRequest, user: User, **changed: int | None) -> str:
+        if not changed:
+            return f"{user} has the disk limit they had."
+        services.set_disk_quota(by=member(request), user=user, **changed)
         return f"{user} has another disk limit."
 
     @Confirmed(

@@ -8,6 +8,7 @@ from django import forms
 from django.contrib.auth.forms import UserCreationForm
 from django.db import transaction
 
+from jobs.changed import ChangedFields
 from portal import tokens
 from portal.models import ApiToken, User
 from servers import steam_ids
@@ -58,21 +59,25 @@ class InvitationForm(UserCreationForm):  # type: ignore[type-arg]
         super().validate_password_for_user(user, "password1")  # type: ignore[misc]
 
 
-class SteamIdForm(forms.Form):
-    """A member's Steam id, in whichever way they copied it. Empty takes it away."""
+class SteamIdField(forms.CharField):
+    """The number of an account, in whichever way it was copied; two ways to write one are the same value."""
 
-    steam_id = forms.CharField(
-        label="Your Steam id", max_length=200, required=False,
-        help_text="17 digits, or as STEAM_1:0:11101, [U:1:22202] or https://steamcommunity.com/profiles/…",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
-    )  # fmt: skip
-
-    def clean_steam_id(self) -> int | None:
-        text: str = self.cleaned_data["steam_id"]
+    def to_python(self, value: Any) -> int | None:  # type: ignore[override]
+        text = super().to_python(value)
         try:
             return steam_ids.parse(text) if text else None
         except steam_ids.NotASteamId as error:
             raise forms.ValidationError(str(error)) from error
+
+
+class SteamIdForm(ChangedFields, forms.Form):
+    """A member's Steam id. Empty takes it away."""
+
+    steam_id = SteamIdField(
+        label="Your Steam id", required=False,
+        help_text="17 digits, or as STEAM_1:0:11101, [U:1:22202] or https://steamcommunity.com/profiles/…",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "maxlength": 200}),
+    )  # fmt: skip
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]

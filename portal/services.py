@@ -12,6 +12,7 @@ from jobs.models import Job
 from portal import tokens
 from portal.models import Invitation, User
 from portal.tokens import digest_of
+from servers.errors import FieldsChanged
 from servers.models import AuditEvent
 from servers.services import note_use, stop_servers_of
 
@@ -110,13 +111,16 @@ def reinstate_user(*, by: User, user: User) -> None:
         AuditEvent.objects.create(actor=by, action="reinstate", detail={"user": user.username})
 
 
-def change_role(*, by: User, user: User, is_staff: bool, is_superuser: bool) -> None:
-    """Make `user` a moderator or an administrator, or neither any more. Raises `RoleError`."""
+def change_role(*, by: User, user: User, is_staff: bool | None = None, is_superuser: bool | None = None) -> None:
+    """Make `user` a moderator or an administrator, or neither any more; None: as they are. Raises `RoleError`."""
     if user.pk == by.pk:
         raise RoleError("You cannot change your own role. Ask another administrator.")
     with transaction.atomic():
         if by.pk not in _lock_administrators():
             raise RoleError("Only an administrator may change who moderates.")
+        now = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        is_superuser = now.is_superuser if is_superuser is None else is_superuser
+        is_staff = now.is_staff if is_staff is None else is_staff
         # An administrator moderates too: Django's admin asks for is_staff alone.
         User.objects.filter(pk=user.pk).update(is_staff=is_staff or is_superuser, is_superuser=is_superuser)
         role = "administrator" if is_superuser else "moderator" if is_staff else "member"
@@ -149,9 +153,13 @@ def revoke_tokens(*, by: User, user: User) -> int:
     return count
 
 
-def set_steam_id(*, user: User, steam_id: int | None) -> None:
-    """Note which Steam account is theirs; servers they have a say on take it up at their next start."""
+def set_steam_id(*, user: User, steam_id: int | None, seen: int | None) -> None:
+    """Note which Steam account is theirs; servers they have a say on take it up at their next start. `seen`: what it
+    was as it was shown. Raises `FieldsChanged` when it is neither that nor `steam_id` by now."""
     with transaction.atomic():
+        now = User.objects.select_for_update(no_key=True).values_list("steam_id", flat=True).get(pk=user.pk)
+        if now not in (seen, steam_id):
+            raise FieldsChanged(["steam_id"])
         User.objects.filter(pk=user.pk).update(steam_id=steam_id)
         AuditEvent.objects.create(actor=user, action="steam id", detail={"user": user.username, "steam_id": steam_id})
 

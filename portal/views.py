@@ -18,6 +18,7 @@ from portal import api_errors, devices, services, tokens
 from portal.forms import InvitationForm, SteamIdForm, TokenForm
 from portal.models import ApiToken
 from servers import games
+from servers.errors import FieldsChanged
 
 
 def secret_address(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -68,15 +69,22 @@ def invitation(request: HttpRequest, secret: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def steam_id(request: HttpRequest) -> HttpResponse:
     """Which Steam account is the member's."""
-    user = member(request)
+    user, status = member(request), 422
     form = SteamIdForm(request.POST or None, initial={"steam_id": user.steam_id})
     if request.method == "POST" and form.is_valid():
-        services.set_steam_id(user=user, steam_id=form.cleaned_data["steam_id"])
-        messages.success(request, "Saved. Servers take it up at their next start.")
-        return redirect("steam_id")
+        try:
+            if form.changed_data:
+                given = form.cleaned_data["steam_id"]
+                services.set_steam_id(user=user, steam_id=given, seen=form.seen("steam_id"))
+        except FieldsChanged as error:
+            form.tell(error.names)
+            status = 409
+        else:
+            messages.success(request, "Saved. Servers take it up at their next start.")
+            return redirect("steam_id")
     asking = sorted(game.name for game in games.all_games().values() if game.admins)
     context = {"form": form, "games": asking}
-    return render(request, "portal/steam_id.html", context, status=422 if form.errors else 200)
+    return render(request, "portal/steam_id.html", context, status=status if form.errors else 200)
 
 
 @members_only

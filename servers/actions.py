@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from jobs.pages import done, is_htmx, member, members_only, refused
 from servers import access, games, ingame, services
-from servers.errors import FieldsChanged, NameInvalid, ServerError
+from servers.errors import FieldsChanged, NameInvalid, RightsChanged, ServerError
 from servers.forms import PREFIX, ChangeSettingsForm, CommandForm, DeleteForm, NewServerForm, ShareForm
 from servers.layers import stack
 from servers.models import Blueprint, Layer, Right, Server
@@ -141,18 +141,30 @@ def settings(request: HttpRequest, server: Server) -> HttpResponse:
 @server_page(Right.MEMBERS)
 def people(request: HttpRequest, server: Server) -> HttpResponse:
     """Who may do what with a server; sharing it with one more member, or changing what one may do."""
-    form = ShareForm(request.POST or None)
+    form, status = ShareForm(request.POST or None), 422
     if form.is_valid():
         user, rights = form.cleaned_data["username"], form.cleaned_data["rights"]
         try:
-            services.share_server(by=member(request), server=server, user=user, rights=rights)
+            was = _seen_rights(request, user.pk)
+            services.share_server(by=member(request), server=server, user=user, rights=rights, was=was)
+        except RightsChanged as error:
+            form.add_error("rights", f"{error} Share again to have it as you ticked it.")
+            status = 409
         except ServerError as error:
             _show_refusal(form, error)
         else:
             messages.success(request, f"{server.name} is shared with {user}.")
             return redirect("servers:people", server.name)
     context = people_context(request, server) | {"form": form}
-    return render(request, "servers/people.html", context, status=422 if form.errors else 200)
+    return render(request, "servers/people.html", context, status=status if form.errors else 200)
+
+
+def _seen_rights(request: HttpRequest, user: int) -> list[str] | None:
+    """Of the user as the page showed them, none for who was not on it; None where that was not sent."""
+    if "was" not in request.POST:
+        return None
+    shown = dict(one.split(":", 1) for one in request.POST["was"].split() if ":" in one)
+    return list(filter(None, shown.get(str(user), "").split(",")))
 
 
 def people_context(request: HttpRequest, server: Server) -> dict[str, object]:

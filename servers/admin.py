@@ -13,8 +13,8 @@ from unfold.admin import TabularInline
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from jobs.admin_base import Confirmed, ModeratorAdmin, ReadOnlyAdmin
-from jobs.changed import ChangedFields, ChangedModelForm
+from jobs.admin_base import ChangedOfOneForm, Confirmed, ModeratorAdmin, ReadOnlyAdmin
+from jobs.changed import ChangedModelForm
 from jobs.pages import member
 from servers import admin_host, games, services
 from servers.admin_filters import PresenceFilter
@@ -33,8 +33,8 @@ UNIT_LABELS = {
 }
 
 
-class TransferForm(forms.Form):
-    """Whom servers are given to."""
+class TransferForm(ChangedOfOneForm):
+    """Whom servers are given to; of a server that is alone it shows who has it."""
 
     to = forms.CharField(label="New owner", max_length=150, widget=UnfoldAdminTextInputWidget, help_text="Their name.")
 
@@ -46,8 +46,8 @@ class TransferForm(forms.Form):
         return user
 
 
-class LimitsForm(ChangedFields, forms.Form):
-    """What a server may use at most. Of a server that is alone only what was changed is stored."""
+class LimitsForm(ChangedOfOneForm):
+    """What a server may use at most."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,13 +58,6 @@ class LimitsForm(ChangedFields, forms.Form):
                 widget=UnfoldAdminIntegerFieldWidget,
             )  # fmt: skip
         self.add_twins()
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        if not self.initial:
-            return cleaned
-        self.tell(name for name in self.conflicts() if name in cleaned)
-        return {name: cleaned[name] for name in self.changed_data if name in cleaned}
 
 
 def own_limits(server: Server) -> dict[str, Any]:
@@ -147,8 +140,12 @@ class ServerAdmin(ReadOnlyAdmin):
         services.set_limits(by=member(request), server=server, limits=limits)
         return f"{server} has these limits from its next start."
 
-    @Confirmed("Transfer", "The former owner keeps no right on it.", REFUSALS, TransferForm)
-    def transfer(self, request: HttpRequest, server: Server, to: Any) -> str:
+    @Confirmed(
+        "Transfer", "The former owner keeps no right on it.", REFUSALS, TransferForm,
+        initial=lambda server: {"to": server.owner.username},
+    )  # fmt: skip
+    def transfer(self, request: HttpRequest, server: Server, to: Any = None) -> str:
+        to = to or server.owner
         services.transfer_server(by=member(request), server=server, to=to)
         return f"{server} is {to}'s now."
 

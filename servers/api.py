@@ -185,7 +185,7 @@ def share_server(request: HttpRequest, name: Name, given: MemberIn) -> Membershi
     """Sets exactly these rights; nobody gives or takes a right they lack."""
     server = server_for(request, name, Right.MEMBERS)
     return services.share_server(
-        by=member(request), server=server, user=user_named(given.username), rights=given.rights
+        by=member(request), server=server, user=user_named(given.username), rights=given.rights, was=given.was
     )
 
 

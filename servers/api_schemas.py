@@ -193,3 +193,6 @@ class MemberIn(Schema):
 
     username: str = Field(max_length=150)
     rights: list[Right] = Field(min_length=1, max_length=20)
+    was: list[Right] | None = Field(
+        None, max_length=20, description="The rights you saw, empty for none: 409 when they are others by now."
+    )

@@ -48,6 +48,14 @@ class CannotShare(ServerError):
     field = "rights"
 
 
+class RightsChanged(ServerError):
+    """Somebody else has given or taken rights of that person since they were shown; `held` is None without any."""
+
+    def __init__(self, user: str, held: list[str] | None) -> None:
+        now = "may do nothing here" if held is None else f"may: {', '.join(held)}" if held else "may only see it"
+        super().__init__(f"Somebody else changed what {user} may do since you opened this. Now {user} {now}.")
+
+
 class CannotTransfer(ServerError):
     field = "to"
 

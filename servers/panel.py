@@ -153,9 +153,10 @@ def later(request: HttpRequest, server: Server) -> HttpResponse:
     verb, seconds = Pending.Verb(form.cleaned_data["verb"]), form.cleaned_data["when"]
     try:
         if seconds:
-            services.count_down(by=member(request), server=server, verb=verb, after=timedelta(seconds=seconds))
+            after = timedelta(seconds=seconds)
+            services.count_down(by=member(request), server=server, verb=verb, after=after, replace=False)
         else:
-            services.wait_until_empty(by=member(request), server=server, verb=verb)
+            services.wait_until_empty(by=member(request), server=server, verb=verb, replace=False)
     except ServerError as error:
         return refused(request, str(error), to=url_of(server), topics=[server.topic])
     when = "after the countdown" if seconds else "once nobody plays"

@@ -1,5 +1,6 @@
 """What the live panel keeps: how a server did, what is to be done with it later, and commands on their way to it."""
 
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -56,6 +57,11 @@ class Pending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.verb} {self.server_id} later"
+
+    @property
+    def after(self) -> timedelta | None:
+        """How long it was to be counted down."""
+        return self.due_at - self.created_at if self.due_at else None
 
 
 class ConsoleCommandQuerySet(models.QuerySet["ConsoleCommand"]):

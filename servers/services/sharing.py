@@ -1,6 +1,6 @@
 """Whose a server is and who else may do what with it. Taking a right away closes that person's sockets."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from django.db import transaction
 
 from jobs import events
 from servers import access
-from servers.errors import CannotShare, CannotTransfer
+from servers.errors import CannotShare, CannotTransfer, RightsChanged
 from servers.models import Membership, Right, Server
 from servers.services.common import locked, record, tell_users
 
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from portal.models import User
 
 
-def share_server(*, by: "User", server: Server, user: "User", rights: Iterable[str]) -> Membership:
-    """Give `user` exactly `rights` (the right to view comes with any). Raises `CannotShare`, `ServerGone`, and as
-    `access.require` does for who may not manage members.
+def share_server(
+    *, by: "User", server: Server, user: "User", rights: Iterable[str], was: Collection[str] | None = None
+) -> Membership:
+    """Give `user` exactly `rights` (the right to view comes with any). `was`: the rights that were seen, None to
+    replace whatever they are. Raises `CannotShare`, `RightsChanged`, `ServerGone`, and as `access.require` does for who
+    may not manage members.
 
     Nobody gives or takes a right they lack themselves.
     """
@@ -31,6 +34,8 @@ def share_server(*, by: "User", server: Server, user: "User", rights: Iterable[s
         if not user.may_enter:
             raise CannotShare(f"{user} is suspended. Ask a moderator to reinstate them first.")
         held = _held(user, fresh)
+        if was is not None and held not in (set(was), chosen):
+            raise RightsChanged(str(user), sorted(held - {Right.VIEW}) if held else None)
         _refuse_beyond(by, fresh, chosen ^ held)
         membership, _ = Membership.objects.update_or_create(
             user=user, server=fresh, defaults={"rights": sorted(chosen)}

@@ -26,28 +26,35 @@ LONGEST = timedelta(hours=1)
 WORDS = {Pending.Verb.RESTART: "restarts", Pending.Verb.STOP: "stops"}
 
 
-def wait_until_empty(*, by: "User", server: Server, verb: Pending.Verb) -> Pending:
-    """Do it once nobody plays, within a day. Replaces what waited before. Raises `NotNow`, `ServerGone`."""
+def wait_until_empty(*, by: "User", server: Server, verb: Pending.Verb, replace: bool = True) -> Pending:
+    """Do it once nobody plays, within a day. Replaces what waited before, or is refused where something else waits.
+    Raises `NotNow`, `ServerGone`."""
     game = games.all_games().get(server.game)
     if game is None or game.query is None:
         raise NotNow("This game does not say who plays, so nobody knows when it is empty.")
-    return _wait(server, verb, None, PATIENCE, by=by)
+    return _wait(server, verb, None, PATIENCE, by=by, replace=replace)
 
 
-def count_down(*, by: "User", server: Server, verb: Pending.Verb, after: timedelta) -> Pending:
-    """Do it `after` so long, and tell the players. Replaces what waited before. Raises `NotNow`, `ServerGone`."""
+def count_down(*, by: "User", server: Server, verb: Pending.Verb, after: timedelta, replace: bool = True) -> Pending:
+    """Do it `after` so long, and tell the players. `replace` and what it raises are `wait_until_empty`'s."""
     game = games.all_games().get(server.game)
     if game is None or not game.actions.say:
         raise NotNow("The portal cannot write into the chat of this game, so nobody would be warned.")
     if not timedelta(seconds=10) <= after <= LONGEST:
         raise NotNow("Choose between ten seconds and an hour.")
-    return _wait(server, verb, after, after + MARGIN, by=by)
+    return _wait(server, verb, after, after + MARGIN, by=by, replace=replace)
 
 
-def _wait(server: Server, verb: Pending.Verb, after: timedelta | None, patience: timedelta, *, by: "User") -> Pending:
+def _wait(
+    server: Server, verb: Pending.Verb, after: timedelta | None, patience: timedelta, *, by: "User", replace: bool
+) -> Pending:
     with locked(server) as fresh:
         if fresh.unit != Server.Unit.RUNNING:
             raise NotNow(f"{fresh.name} is not running, so there is nobody to wait for.")
+        if not replace and (waits := Pending.objects.filter(server=fresh).first()):
+            if (waits.verb, waits.after) == (verb, after):
+                return waits  # pressed twice
+            raise NotNow(f"{waits.by or 'Somebody'} asked for a {waits.verb} meanwhile. Call it off first.")
         now = timezone.now()
         values = {
             "verb": verb, "due_at": now + after if after else None, "expires_at": now + patience, "told": None,

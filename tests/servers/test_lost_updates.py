@@ -21,7 +21,8 @@ def fields_of(page: str, action: str = "") -> dict[str, str]:
     found: dict[str, str] = {}
     for tag in re.findall(r"<input[^>]*>", form):
         attributes = dict(re.findall(r'([\w-]+)="([^"]*)"', tag))
-        if attributes.get("name") and (attributes.get("type") != "checkbox" or " checked" in tag):
+        is_off = attributes.get("type") == "checkbox" and " checked" not in re.sub(r'"[^"]*"', "", tag)
+        if attributes.get("name") and not is_off:
             found[attributes["name"]] = attributes.get("value", "on" if attributes.get("type") == "checkbox" else "")
     for name, options in re.findall(r'<select name="([^"]*)".*?>(.*?)</select>', form, re.S):
         chosen = re.search(r'value="([^"]*)"[^>]* selected', options) or re.search(r'value="([^"]*)"', options)
