@@ -136,7 +136,7 @@ function watchRequests() {
     else if (!xhr.getResponseHeader("HX-Trigger")) refused(xhr);
   });
   body.addEventListener("htmx:sendError", ({ detail }) => {
-    if (!detail.elt.matches("[data-topic]")) toast("The portal could not be reached. Nothing was changed.", "error");
+    if (!detail.elt.matches("[data-topic]")) toast("The connection to the portal broke. Look whether it was done, or try again.", "error");
   });
   body.addEventListener("htmx:afterRequest", ({ detail }) => detail.successful && clearSent(detail));
   body.addEventListener("outdated", () => reload("stopped"));
@@ -183,7 +183,9 @@ async function refused(xhr) {
   if (xhr.status === 401) return reload("401");
   if (xhr.status === 403) await look();
   const page = new DOMParser().parseFromString(xhr.responseText, "text/html");
-  const said = page.querySelector("main p")?.textContent.trim();
+  // A sentence alone is of who refuses before any page is asked.
+  const plain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain") && xhr.responseText.slice(0, 200);
+  const said = (plain || page.querySelector("main p")?.textContent)?.trim();
   toast(said || `That did not work (${xhr.status}). Try again.`, "error");
 }
 

@@ -21,7 +21,12 @@ export const unsavedWithin = (root) =>
   [...document.forms].some((form) => (root.contains(form) || form.contains(root)) && isUnsaved(form));
 export const anyUnsaved = () => unsavedWithin(document.body);
 
-export const begin = (form) => form && begun.add(form);
+export function begin(form) {
+  if (!form) return;
+  begun.add(form);
+  // “Back” brings drafts; the browser's own memory would put what was saved over what somebody else made of it since.
+  if (isTracked(form)) form.autocomplete = "off";
+}
 export const refuse = (form) => refused.add(form);
 export function settle(form) {
   begun.delete(form);
