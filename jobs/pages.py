@@ -78,11 +78,14 @@ def done(request: HttpRequest, text: str, *, to: str, topics: Iterable[str] = ()
     return redirect(to)
 
 
-def refused(request: HttpRequest, text: str, *, to: str, topics: Iterable[str] = (), status: int = 409) -> HttpResponse:
-    """A write was refused for the reason that `text` says; nothing changed, but what was shown may have been old."""
+def refused(
+    request: HttpRequest, text: str, *, to: str, topics: Iterable[str] = (), status: int = 409, kind: str = "error"
+) -> HttpResponse:
+    """A write was refused for the reason that `text` says; nothing changed, but what was shown may have been old.
+    `kind`: “info” where it was done already."""
     if is_htmx(request):
-        return _triggers(status, toast={"text": text, "kind": "error"}, changed={"topics": list(topics)})
-    messages.error(request, text)
+        return _triggers(status, toast={"text": text, "kind": kind}, changed={"topics": list(topics)})
+    (messages.error if kind == "error" else messages.info)(request, text)
     return redirect(to)
 
 

@@ -75,6 +75,13 @@ class PlayerGone(ServerError):
         super().__init__(f"{name or 'Whoever had no name'} is not playing any more. Look at the list again.")
 
 
+class PressedTwice(ServerError):
+    """The same member did just that a moment ago, so there is nothing left to do and nothing went wrong."""
+
+    def __init__(self) -> None:
+        super().__init__("You did that a moment ago. It is done.")
+
+
 class CommandRefused(ServerError):
     """The command is not sent at all: too long, empty, or the server does not take commands now."""
 

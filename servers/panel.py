@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from jobs.pages import done, member, refused
 from servers import games, services
 from servers.actions import url_of
-from servers.errors import ServerError
+from servers.errors import PressedTwice, ServerError
 from servers.forms import LaterForm, LevelForm, MessageForm, PlayerForm
 from servers.models import Pending, Right, Server
 from servers.protocols.status import shown_name
@@ -87,6 +87,9 @@ def _acted(
     to, topics = players_url(server), [players_topic(server)]
     try:
         result = act()
+    except PressedTwice as error:
+        text = said if isinstance(said, str) else str(error)
+        return refused(request, text, to=to, topics=topics, kind="info")
     except REFUSALS as error:
         return refused(request, str(error), to=to, topics=topics)
     return done(request, said if isinstance(said, str) else said(result), to=to, topics=topics)

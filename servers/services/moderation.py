@@ -4,12 +4,15 @@ A player is named by the number the game's own `status` gives, asked for again b
 others, names are taken by anybody, so both have to be as the member saw them. No name is ever part of a command.
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from servers.errors import CommandRefused, PlayerGone
+from django.utils import timezone
+
+from servers.errors import CommandRefused, PlayerGone, PressedTwice
 from servers.games.syntax import RefusedError
 from servers.layers import stack
-from servers.models import Server
+from servers.models import AuditEvent, Server
 from servers.protocols.cvars import read_value
 from servers.protocols.status import Listed, Roll, read_roll
 from servers.services.commands import exchange, require_console
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 STATUS = "status"
 LONGEST_MESSAGE = 120  # bytes; Source's chat holds 127
+A_MOMENT = timedelta(seconds=30)  # the list of players may be that old where the game is slow to answer
 
 
 def call_roll(*, by: "User", server: Server) -> Roll:
@@ -49,7 +53,8 @@ def list_players(*, by: "User", server: Server) -> tuple[Listed, ...]:
 
 
 def kick_player(*, by: "User", server: Server, player: int, name: str) -> None:
-    """Throw out the player of that number, if it is still called `name`. Raises `PlayerGone`, and as `say` does."""
+    """Throw out the player of that number, if it is still called `name`. Raises `PlayerGone`, `PressedTwice`, and as
+    `say` does."""
     _strike("kick", by=by, server=server, player=player, name=name)
 
 
@@ -94,9 +99,13 @@ def change_level(*, by: "User", server: Server, level: str) -> None:
 
 
 def _strike(action: str, *, by: "User", server: Server, player: int, name: str) -> None:
-    if not any(one.id == player and one.name == name for one in list_players(by=by, server=server)):
-        raise PlayerGone(name)
-    _act(action, player, by=by, server=server, player=player, player_name=name)
+    told: dict[str, str | int] = {"player": player, "player_name": name}
+    if any(one.id == player and one.name == name for one in list_players(by=by, server=server)):
+        _act(action, player, by=by, server=server, **told)
+        return
+    since = timezone.now() - A_MOMENT
+    done = AuditEvent.objects.filter(server=server, actor=by, action=action, at__gt=since, detail__contains=told)
+    raise PressedTwice if done.exists() else PlayerGone(name)
 
 
 def _act(action: str, value: str | int, *, by: "User", server: Server, **detail: str | int) -> None:

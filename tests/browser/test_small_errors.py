@@ -5,14 +5,14 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from jobs.models import Job
 from portal.models import User
 from servers.models import Pending, Server
 from tests.browser.conftest import hold
 from tests.browser.scene import make_job
-from tests.stack import game_port
+from tests.stack import game_port, wait_for
 
 pytestmark = pytest.mark.browser
 OpenPage = Callable[..., Page]
@@ -50,6 +50,32 @@ def test_an_upload_says_why_it_was_not_taken(
     page.route("**/uploads/**", lambda route: route.fulfill(status=status, body="<html>", content_type="text/html"))
     page.set_input_files("#upload-file", {"name": "a.vpk", "mimeType": "x/y", "buffer": b"x" * 100})
     expect(page.locator("#upload-status")).to_contain_text(said)
+
+
+def test_a_command_that_is_sent_by_a_double_press_is_sent_once_and_nobody_is_asked_for_one(
+    site: str, server: Server, alice: User, open_page: OpenPage
+) -> None:
+    Server.objects.filter(pk=server.pk).update(unit="running", desired="run")
+    page = open_page(site, alice)
+    page.goto(f"/servers/{server.name}/")
+    line, send = page.get_by_label("Console command"), page.get_by_role("button", name="Send")
+    held: list[Route] = []
+    page.route("**/command/", lambda route: held.append(route))
+    line.fill("status")
+    send.dblclick()
+    wait_for(lambda: page.wait_for_timeout(50) or held, what="the command")
+    line.press("Enter")
+    held[0].fulfill(body="<p>It is on.</p>")
+    expect(line).to_have_value("")
+    send.click()
+    line.press("Enter")
+    page.wait_for_timeout(500)
+    expect(page.locator("#toasts .toast")).to_have_count(0)
+    assert len(held) == 1
+    line.fill(" ")
+    send.click()
+    expect(page.locator("#toasts")).to_contain_text("Type a command first.")
+    assert len(held) == 1
 
 
 def test_the_players_page_is_there_before_the_game_answers(

@@ -1,9 +1,11 @@
 """Kick, ban, message and change of map, on a running game; and that no name, text or map becomes a command."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from jobs import streams
 from portal.models import User
@@ -51,6 +53,10 @@ def console(server: Server) -> list[str]:
     return [text for _, _, text in streams.read(server.console_id, after=0, limit=1000)]
 
 
+def toast(client: Client, url: str, sent: dict[str, str]) -> str:
+    return str(json.loads(client.post(url, sent, headers=HTMX).headers["HX-Trigger"])["toast"]["text"])
+
+
 def test_the_list_agrees_with_an_independent_client(live: Server, alice: User, somebody, game: RunningGame) -> None:
     def agree() -> bool:
         ours = {player.name for player in services.list_players(by=alice, server=live)}
@@ -66,6 +72,27 @@ def test_a_player_is_kicked_by_number_and_the_kick_is_audited(live: Server, alic
     event = AuditEvent.objects.get(action="kick")
     assert (event.actor, event.detail["player"], event.detail["player_name"]) == (alice, somebody.id, somebody.name)
     assert f"> kickid {somebody.id}" in console(live)
+
+
+def test_who_is_kicked_twice_by_a_double_press_was_kicked(
+    client: Client, live: Server, alice: User, bob: User, share, somebody
+) -> None:
+    share(bob, Right.RCON)
+    url, who = f"/servers/{live.name}/players/{somebody.id}/kick/", {"player_name": somebody.name}
+    client.force_login(alice)
+    for status in (204, 409):
+        answer = client.post(url, who, headers=HTMX)
+        told = {"text": f"{somebody.name} was kicked.", "kind": "info"}
+        assert (answer.status_code, json.loads(answer.headers["HX-Trigger"])["toast"]) == (status, told)
+    assert AuditEvent.objects.filter(action="kick").count() == 1
+    assert "is not playing any more" in toast(client, url, {"player_name": "Somebody else"})
+    assert "is not playing any more" in toast(client, url.replace("kick", "ban"), who)
+    assert "was kicked." in client.post(url, who, follow=True).content.decode()
+    client.force_login(bob)
+    assert "is not playing any more" in toast(client, url, who), "it was not bob who did it"
+    AuditEvent.objects.update(at=timezone.now() - timedelta(minutes=1))
+    client.force_login(alice)
+    assert "is not playing any more" in toast(client, url, who), "that was another press"
 
 
 def test_a_banned_player_is_written_to_the_list_and_stays_away(live: Server, alice: User, somebody) -> None:

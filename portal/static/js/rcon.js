@@ -31,7 +31,10 @@ function attach(box) {
   const history = memory(`rcon ${form.getAttribute("action")}`);
   let back = 0;
   let draft = "";
+  let underWay = null; // what was sent and is not answered
+  let isSent = false; // and nothing was typed since
 
+  input.addEventListener("input", () => (isSent = false));
   input.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowUp" && event.key !== "ArrowDown") return;
     const texts = history.load();
@@ -43,18 +46,25 @@ function attach(box) {
     input.value = back ? texts.at(-back) : draft;
     input.setSelectionRange(input.value.length, input.value.length);
   });
+  form.addEventListener("htmx:beforeRequest", ({ detail }) => {
+    if (detail.elt === form) underWay = input.value;
+  });
   form.addEventListener("htmx:afterRequest", ({ detail }) => {
     if (detail.elt !== form) return;
     back = 0;
+    underWay = null;
     if (!detail.successful) return;
     const sent = detail.requestConfig.formData.get("command");
     history.add(sent.trim());
-    if (input.value === sent) input.value = ""; // else the next one was begun while the answer was under way
+    isSent = input.value === sent; // else the next one was begun while the answer was under way
+    if (isSent) input.value = "";
   });
-  form.addEventListener("submit", (event) => {
-    if (input.value.trim()) return;
-    event.preventDefault();
-    toast("Type a command first.");
+  // Pressed twice, it is sent once: htmx would keep the second press until the first is answered.
+  form.addEventListener("htmx:confirm", (event) => {
+    if (event.target !== form) return;
+    const isEmpty = !input.value.trim();
+    if (isEmpty || input.value === underWay) event.preventDefault();
+    if (isEmpty && !isSent) toast("Type a command first.");
   });
 }
 
