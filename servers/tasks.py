@@ -231,9 +231,13 @@ def _launch(run: Run, server: Server) -> None:
 def _leave_ports_in_use(run: Run, server: Server) -> None:
     """Another program of the machine may have a port the portal gave away. The member cannot pick another, so we do."""
     in_use = ports_in_use()
-    for old in server.ports.filter(number__in=in_use):
-        run.log(f"Port {old.number} is used by another program on this machine. The server gets another one.")
+    taken = list(server.ports.filter(number__in=in_use))
+    for old in taken:
+        run.log(f"Port {old.number} is used by another program on this machine.")
     move_ports(server=server, blocked=in_use)
+    for old in taken:
+        new = server.ports.get(name=old.name)
+        run.log(f"The server has port {new.number} instead of {old.number}: tell your players.")
 
 
 def _halt(run: Run, server: Server) -> None:

@@ -6,7 +6,7 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.models import User
-from servers.models import AuditEvent, Right
+from servers.models import AuditEvent, Right, Server
 
 PAGE = "/accounts/steam-id/"
 NUMBER = 76561197960287930
@@ -67,3 +67,16 @@ def test_the_people_of_a_server_say_what_their_rights_are_worth_in_the_game(
         for words in ("<code>bg</code>", "nothing without a Steam id", "nothing</p>"):
             assert f"In the game: {words}" in shown
     assert "admins_simple.ini" in client.get(f"/servers/{server.name}/people/").content.decode()
+
+
+def test_a_game_without_such_a_file_says_nothing_of_rights_inside_it(
+    client: Client, alice: User, bob: User, server: Server, share
+) -> None:
+    share(bob, Right.POWER)
+    Server.objects.filter(pk=server.pk).update(game="openarena")
+    client.force_login(alice)
+    shown = client.get(f"/servers/{server.name}/people/").content.decode()
+    assert "bob" in shown
+    assert "In the game" not in shown
+    assert "inside the game" not in shown
+    assert "OpenArena" not in client.get(PAGE).content.decode()

@@ -150,8 +150,10 @@ def test_a_port_that_another_program_has_is_left_to_it(portal, practice, alice):
     with socket.create_server(("", port.number)):
         start = services.start_server(by=alice, server=practice)
         assert settled(start) == "succeeded", start.error
-        assert f"Port {port.number} is used by another program" in "\n".join(lines_of(start.stream_id))
+        log = "\n".join(lines_of(start.stream_id))
+        assert f"Port {port.number} is used by another program" in log
         moved = practice.ports.get()
+        assert f"The server has port {moved.number} instead of {port.number}" in log
         assert (moved.name, moved.number) == (port.name, port.number + 1)
     settled(services.restart_server(by=alice, server=practice))
     assert practice.ports.get() == moved, "its own game is no other program"
