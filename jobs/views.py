@@ -31,11 +31,19 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
     policy = get_policy()
     return {
         "job": job,
+        "ahead": _ahead(job),
         "subject": get_policy().subject_link(request.user, job),
         "may_cancel": job.is_active and policy.may_cancel_job(request.user, job),
         "may_retry": job.can_retry and _is_retryable(job) and policy.may_retry_job(request.user, job),
         "retried_as": job.retries.order_by("pk").last(),
     }
+
+
+def _ahead(job: Job) -> Job | None:
+    """What has to end before a job that waits: of its subject, so whoever may see one may see both."""
+    if job.state != Job.State.QUEUED:
+        return None
+    return Job.objects.active().about(job.subject).filter(pk__lt=job.pk).order_by("pk").first()
 
 
 def _is_retryable(job: Job) -> bool:

@@ -43,11 +43,12 @@ UNIT_STATES = {
 
 @dataclass
 class Shown:
-    """A server as `user` sees it; `job` is the one under way, if any."""
+    """A server as `user` sees it; `job` is the one under way, if any, and `ahead` one that has to end before it."""
 
     server: Server
     user: "User"
     job: Job | None = None
+    ahead: Job | None = None
 
     @cached_property
     def rights(self) -> frozenset[Right]:
@@ -90,11 +91,18 @@ class Shown:
     @property
     def detail(self) -> str:
         """Why it is in that state, or what it waits for, in a sentence."""
-        if self.job and self.job.state == Job.State.QUEUED and self.job.after:
-            return f"Waiting for another job: {self.job.after.title}."
+        if self.waits_for:
+            return f"Waiting for another job: {self.waits_for.title}."
         if self.job and self.job.state == Job.State.QUEUED:
-            return "Waiting for its turn."
+            return "Waiting for its turn: no worker is free yet."
         return "" if self.job else self.server.unit_detail
+
+    @property
+    def waits_for(self) -> Job | None:
+        """What its job follows, or what works on the server before it."""
+        if not self.job or self.job.state != Job.State.QUEUED:
+            return None
+        return self.job.after if self.job.after and self.job.after.is_active else self.ahead
 
     @property
     def is_crashed(self) -> bool:
@@ -212,9 +220,16 @@ def show_all(servers: Iterable[Server], user: "User") -> list[Shown]:
     """Each with its job under way; one query for all."""
     chosen: Sequence[Server] = list(servers)
     topics = [server.topic for server in chosen]
-    active = Job.objects.active().about(*topics).select_related("after").order_by("pk")
-    jobs = {job.subject: job for job in active}  # the newest of a subject: the last press wins
-    return [Shown(server, user, jobs.get(server.topic)) for server in chosen]
+    newest_first = Job.objects.active().about(*topics).select_related("after").order_by("-pk")
+    jobs: dict[str, list[Job]] = {}
+    for job in newest_first:
+        jobs.setdefault(job.subject, []).append(job)
+    # The newest of a subject: the last press wins. The oldest is the one that runs, or is the next to.
+    under_way = [jobs.get(topic, [None]) for topic in topics]
+    return [
+        Shown(server, user, active[0], active[-1] if len(active) > 1 else None)
+        for server, active in zip(chosen, under_way, strict=True)
+    ]
 
 
 def show(server: Server, user: "User") -> Shown:

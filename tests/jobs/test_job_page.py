@@ -69,6 +69,24 @@ def test_the_page_says_who_asked_for_what_and_leads_to_the_server(client: Client
     assert "alice" in page
 
 
+def test_a_job_that_waits_says_for_what(client: Client, job: Job, server: Server, alice: User) -> None:
+    client.force_login(alice)
+
+    def says() -> str:
+        return client.get(f"/jobs/{later.pk}/part/").content.decode()
+
+    later = job
+    assert "Install Practice (demonstration)</a> has succeeded." in says()
+    assert f'data-topic="{server.topic} job:{job.pk} {job.after.subject}"' in says()
+    end(job.after, "succeeded")
+    assert "It waits for its turn: no worker is free yet." in says()
+    Job.objects.filter(pk=job.pk).update(state="running", started_at=timezone.now())
+    later = services.look_at_files(by=alice, server=server)
+    assert f'<a href="/jobs/{job.pk}/">Start alices-practice</a> has ended.' in says()
+    end(job, "succeeded")
+    assert "It waits for its turn: no worker is free yet." in says()
+
+
 def test_a_queued_job_is_cancelled_by_who_may_start_the_server(
     client: Client, job: Job, bob: User, charlie: User, share
 ) -> None:

@@ -91,6 +91,21 @@ def test_a_card_says_what_is_under_way_and_what_it_waits_for(client: Client, ali
     assert "Stop alices-practice" in shown
 
 
+def test_a_card_tells_a_job_of_its_own_server_from_a_turn_that_did_not_come(
+    client: Client, alice: User, server: Server
+) -> None:
+    client.force_login(alice)
+    stop = services.stop_server(by=alice, server=server)
+    assert "Waiting for its turn: no worker is free yet." in page(client)
+    Job.objects.filter(pk=stop.pk).update(state="running", started_at=timezone.now())
+    start = services.start_server(by=alice, server=server)
+    Job.objects.filter(pk=start.after_id).update(state="succeeded", finished_at=timezone.now())
+    assert "Waiting for another job: Stop alices-practice." in page(client)
+    assert "comes first" not in page(client, f"/servers/{server.name}/"), "what it follows is done"
+    Job.objects.filter(pk=stop.pk).update(state="succeeded", finished_at=timezone.now())
+    assert "Waiting for its turn: no worker is free yet." in page(client)
+
+
 def test_a_running_servers_card_has_its_players_and_map(client: Client, alice: User, server: Server) -> None:
     answer = {"ok": True, "map": "<b>town</b>", "players": 3, "max_players": 8, "list": []}
     Server.objects.filter(pk=server.pk).update(unit="running", query=answer)
