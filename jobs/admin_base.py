@@ -54,9 +54,12 @@ class ModeratorAdmin(ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **named: Any) -> Any:
         """Once more where somebody else has just taken the same name: now the form finds it and says so."""
         try:
-            return super().changeform_view(request, *args, **named)
+            shown = super().changeform_view(request, *args, **named)
         except IntegrityError:
-            return super().changeform_view(request, *args, **named)
+            shown = super().changeform_view(request, *args, **named)
+        if (getattr(shown, "context_data", None) or {}).get("errors"):
+            shown.status_code = 422  # as all our forms; the page keeps what was typed as not saved (js/drafts.js)
+        return shown
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """A row whose form stores only what was changed is locked from its reading to its saving."""
