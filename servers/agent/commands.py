@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from django.db import connection
 
 from servers import games, rcon, services
+from servers.agent.conversations import Conversations
 from servers.models import ConsoleCommand, Node
 from servers.services.sending import TIMEOUT
 
@@ -17,16 +18,14 @@ BROKEN = "The command failed here, which was logged. Tell an administrator."
 
 
 class Commands:
-    """`step` takes the commands that wait; an event loop in a thread of its own sends them. `wait` and `ring` are the
-    bell of the agent's loop."""
+    """`step` begins to send the commands that wait. `wait` and `ring` are the bell of the agent's loop."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self._under_way: set[int] = set()
         self._asked = threading.Event()
-        self._loop = asyncio.new_event_loop()
+        self._conversations = Conversations("commands-sender")
         self._writer = ThreadPoolExecutor(1, "commands-writer")  # answers go to the database one after another
-        threading.Thread(target=self._loop.run_forever, name="commands-sender", daemon=True).start()
 
     def wait(self, seconds: float, /) -> None:
         self._asked.wait(seconds)
@@ -38,20 +37,13 @@ class Commands:
         self._asked.clear()
         for command in services.take_commands(node=self.node, most=AT_ONCE - len(self._under_way)):
             self._under_way.add(command.pk)
-            asyncio.run_coroutine_threadsafe(self._send(command), self._loop)
+            self._conversations.start(self._send(command))
 
     def close(self) -> None:
         """End both threads; what is under way stays without an answer."""
-        asyncio.run_coroutine_threadsafe(self._end_all(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._conversations.close()
         self._writer.submit(lambda: connection.close())  # noqa: PLW0108 - the writer's own, not this thread's
         self._writer.shutdown()
-
-    async def _end_all(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
     async def _send(self, command: ConsoleCommand) -> None:
         error, answers = "", list[str]()
@@ -66,7 +58,7 @@ class Commands:
         except Exception:  # whatever a game sends must cost that game alone
             log.exception("A command to %s failed", command.server)
             error = BROKEN
-        await self._loop.run_in_executor(self._writer, _store, command, answers, error)
+        await asyncio.get_running_loop().run_in_executor(self._writer, _store, command, answers, error)
         self._under_way.discard(command.pk)
         self.ring()
 

@@ -41,7 +41,8 @@ class Agent:
         self._ours = threading.Event()  # set while the lock is held: the loops rest otherwise
         watch = Watch(node)
         self.watch = Loop("watch", watch.step, 1, self._ours, bell=watch)
-        self.queries = Loop("queries", Queries(node).step, 0.5, self._ours)
+        self._queries = Queries(node)
+        self.queries = Loop("queries", self._queries.step, 0.5, self._ours, bell=self._queries)
         self.housekeeping = Loop("housekeeping", Housekeeping(node, self.watch).step, 5, self._ours)
         self.waiting = Loop("waiting", Waiting(node).step, 1, self._ours)
         self._commands = Commands(node)
@@ -76,6 +77,7 @@ class Agent:
             for thread in (*loops, reaping):
                 thread.join(10)
             self._commands.close()
+            self._queries.close()
 
     def _hold(self) -> None:
         """Hold the lock for as long as its session lives; a lost session is opened again."""

@@ -1,19 +1,22 @@
 """Asks running games for map and players. A game that does not answer is shown as silent and never touched."""
 
-import asyncio
 import logging
+import threading
 import time
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from servers import games, services
+from servers.agent.conversations import Conversations
 from servers.models import Node, Server
 from servers.query import QueryError, QueryResult, query
 
 log = logging.getLogger(__name__)
 EVERY = 3.0  # seconds between two questions to a game
-TIMEOUT = 2.0
-AT_ONCE = 50
+TIMEOUT = 2.0  # for one game
+LOOK_EVERY = 0.5  # seconds between two looks for games that are due
+AT_ONCE, OF_AN_OWNER = 100, 20  # games that are asked at the same time: a socket each
 SILENT_AFTER = 3  # answers missing in a row before that is shown: a datagram may be lost
 LONGEST_PAUSE = 30.0  # between questions to a game that stays silent
 TRIFLES_EVERY = 10.0  # seconds between writes when nothing but times and pings changed
@@ -30,36 +33,67 @@ class _Asked:
 
 
 class Queries:
-    """`step` asks every game that is due, all at the same time, and writes each answer as it comes."""
+    """`step` writes the answers that came and begins to ask the games that are due; it waits for none of them.
+
+    `wait` and `ring` are the bell of the agent's loop, which rings at each answer.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self._asked: dict[int, _Asked] = {}
+        self._under_way: dict[int, int] = {}  # servers that are asked now, and their owners
+        self._answers: deque[tuple[Server, QueryResult | QueryError]] = deque()
+        self._looks_at = 0.0
+        self._rung = threading.Event()
+        self._conversations = Conversations("queries-sender")
+
+    def wait(self, seconds: float, /) -> None:
+        self._rung.wait(min(seconds, max(0.0, self._looks_at - time.monotonic())))
+
+    def ring(self) -> None:
+        self._rung.set()
 
     def step(self) -> None:
+        self._rung.clear()
+        while self._answers:
+            server, answer = self._answers.popleft()
+            self._under_way.pop(server.pk)
+            if asked := self._asked.get(server.pk):
+                self._note(server, asked, answer)
+        if time.monotonic() >= self._looks_at:
+            self._looks_at = time.monotonic() + LOOK_EVERY
+            self._ask(self._due())
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._conversations.close()
+
+    def _due(self) -> list[Server]:
+        """The games to ask, those first that are due the longest."""
         running = Server.objects.present().filter(node=self.node, unit=Server.Unit.RUNNING).prefetch_related("ports")
-        known, self._asked = self._asked, {}
-        due = []
-        for server in filter(_can_be_asked, running):
-            asked = self._asked[server.pk] = known.get(server.pk) or _Asked()
-            if not server.query:  # it started anew
-                asked.shown = {}
-            if time.monotonic() >= asked.due:
-                due.append(server)
-        if due:
-            for server, answer in asyncio.run(self._ask_all(due)):
-                self._note(server, self._asked[server.pk], answer)
+        servers = list(filter(_can_be_asked, running))
+        self._asked = {server.pk: self._asked.get(server.pk) or _Asked() for server in servers}
+        for server in servers:
+            if not server.query:  # it was started again
+                self._asked[server.pk].shown = {}
+        due = [server for server in servers if time.monotonic() >= self._asked[server.pk].due]
+        return sorted(due, key=lambda server: self._asked[server.pk].due)
 
-    async def _ask_all(self, servers: list[Server]) -> list[tuple[Server, QueryResult | QueryError]]:
-        slots = asyncio.Semaphore(AT_ONCE)
+    def _ask(self, due: list[Server]) -> None:
+        """As many as there is room for, also for each owner: silent games of one leave the others room."""
+        at_once = Counter(self._under_way.values())
+        for server in due:
+            is_free = len(self._under_way) < AT_ONCE and at_once[server.owner_id] < OF_AN_OWNER
+            if is_free and server.pk not in self._under_way:
+                at_once[server.owner_id] += 1
+                self._under_way[server.pk] = server.owner_id
+                self._conversations.start(self._converse(server))
 
-        async def ask(server: Server) -> tuple[Server, QueryResult | QueryError]:
-            async with slots:
-                return server, await self._ask(server)
+    async def _converse(self, server: Server) -> None:
+        self._answers.append((server, await self._answer(server)))
+        self.ring()
 
-        return await asyncio.gather(*(ask(server) for server in servers))
-
-    async def _ask(self, server: Server) -> QueryResult | QueryError:
+    async def _answer(self, server: Server) -> QueryResult | QueryError:
         ports = {port.name: port.number for port in server.ports.all()}
         try:
             return await query(games.get(server.game), self.node.asked_at, ports, timeout=TIMEOUT)
