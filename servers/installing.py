@@ -41,7 +41,7 @@ def install(run: Run, *, node: Node, game: Game, update: bool) -> None:
         version = _folder_name(installers.install(game, into=partial, run=run, former=_folder_of(current)))
         if not _is_there_already(run, build, partial, version):
             _put_in_place(run, build, partial, version, current)
-            list_files(run, build)
+            list_files(build, check=run.check)
             trial.try_out(run, build, game)
             _promote(run, build, current, game)
     except BaseException as error:

@@ -210,7 +210,7 @@ def _launch(run: Run, server: Server) -> None:
     layers = stack.for_start(server)
     installation = _take_current_version(server, layers)
     _leave_ports_in_use(run, server)
-    work.undo_waiting(run, server)
+    work.undo_waiting(run, server, seconds=work.QUICK)
     services.refuse_beyond(server.owner_id)
     files = own_files.for_start(server, run.log)
     spec = _spec(server, installation, layers, files)

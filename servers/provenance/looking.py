@@ -125,7 +125,7 @@ class _Look:
             if self._is_late():
                 return []
             self._file(prefix + name, facts, below)
-        if prefix.count("/") >= DEPTH:
+        if prefix.count("/") >= DEPTH or len(os.fsencode(prefix)) > PATH_BYTES:
             self._findings.is_cut |= bool(folder.folders)
             return []
         return [(prefix + name, below) for name in folder.folders]
@@ -169,12 +169,8 @@ class _Look:
         source, old = found
         values = {"below": source.name, "below_bytes": old.st_size, "size_bytes": facts.st_size, "changed_at": changed}
         if stat.S_ISDIR(old.st_mode):
-            values |= {
-                "below_bytes": None,
-                "hides": self._count_files(path, below),
-                "remark": "It is in place of a folder.",
-            }
-            self._list(path, Kind.CHANGED, **values)
+            values |= {"below_bytes": None, "hides": self._count_files(path, below)}
+            self._list(path, Kind.CHANGED, remark="It is in place of a folder.", **values)
         elif shape := _shape(facts) or _shape(old):
             self._list(path, Kind.CHANGED, remark=shape, **values)
         else:
@@ -193,9 +189,9 @@ class _Look:
             return
         try:
             with _file(lower, path) as one, _file(self._root, path) as other:
-                if same_size and comparing.are_same(one, other, check=self._run.check):
+                if same_size and comparing.are_same(one, other, is_over=self._is_late):
                     self._list(path, Kind.SAME, **values)
-                else:
+                elif not self._is_late():
                     diff, remark = self._diff(one, other)
                     self._list(path, Kind.CHANGED, diff=diff, remark=remark, **values)
         except (OSError, NotBeneath):
@@ -209,11 +205,10 @@ class _Look:
         if b"\0" in old or b"\0" in new:
             return "", "It is not a text."
         lines = comparing.differences(self._shown(old), self._shown(new))
+        if lines is None:
+            return "", "The lines differ too much to be shown."
         if not lines:
-            return (
-                "",
-                "The lines differ too much to be shown." if lines is None else "Only secrets or line ends differ.",
-            )
+            return "", "Only secrets or line ends differ."
         diff = "\n".join(streams.clean("\n".join(lines)))
         self._diffed += len(diff)
         return _cut(diff), ""

@@ -4,7 +4,9 @@ import logging
 import math
 import time
 from collections import Counter
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
+from itertools import islice
 
 from jobs.run import Run
 from servers import services
@@ -15,10 +17,29 @@ from servers.provenance.listing import list_files
 from servers.provenance.looking import look
 from servers.runtime import get_runtime
 from servers.runtime.base import RuntimeFailure, Undo
+from servers.runtime.deleting import delete_tree
 from servers.runtime.measuring import Measure
 
-AFTER_STOP = 3.0  # seconds for each part
+QUICK = 3.0  # seconds for each part of what others wait behind
+BATCH = 500  # reverts between two checks
+MOST_TOLD = 20
 log = logging.getLogger(__name__)
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+def _within(run: Run, seconds: float | None) -> Callable[[], None]:
+    """A check that raises `_OutOfTime` once the seconds are over, or `Cancelled`."""
+    limit = time.monotonic() + (math.inf if seconds is None else seconds)
+
+    def check() -> None:
+        run.check()
+        if time.monotonic() > limit:
+            raise _OutOfTime
+
+    return check
 
 
 def take_look(run: Run, server: Server, *, seconds: float | None = None) -> str:
@@ -28,7 +49,8 @@ def take_look(run: Run, server: Server, *, seconds: float | None = None) -> str:
     below = sources(server, mounted=state not in ("stopped", "crashed"))
     for source in below:
         if source.installation:
-            list_files(run, source.installation)
+            with suppress(_OutOfTime):  # so what is long is listed by a look that somebody asks for
+                list_files(source.installation, check=_within(run, seconds))
     found = look(run, server, runtime.upper(server.name), below, seconds)
     late = "What it changes now is seen once it has stopped." if runtime.writes_elsewhere(server.name) else ""
     remark = f"{late} {found.remark}".strip()
@@ -38,19 +60,36 @@ def take_look(run: Run, server: Server, *, seconds: float | None = None) -> str:
     return f"Its own files: {', '.join(kinds) or 'none'}. {remark}".strip()
 
 
-def undo_waiting(run: Run, server: Server) -> None:
-    """Undo what waits for the server to be stopped; what cannot be undone goes on waiting."""
-    waiting = [Undo(one.path, one.is_whole) for one in server.file_reverts.all()]
-    answers = get_runtime().undo(server.name, waiting) if waiting else {}
-    if answers is None:
-        run.log("It runs, so its files are reverted at its next start.")
-        return
-    done = [path for path, problem in answers.items() if not problem]
-    if done:
-        services.finish_reverts(server=server, paths=done)
-        run.log(f"Reverted {len(done)} of its files to the layers below.")
-    for problem in sorted({problem for problem in answers.values() if problem}):
+def undo_waiting(run: Run, server: Server, *, seconds: float | None = None) -> None:
+    """Undo what waits for the server to be stopped; what cannot be undone goes on waiting.
+
+    `seconds`: for the deletion of what is gone from its place; the next time goes on with it.
+    """
+    runtime, problems = get_runtime(), set[str]()
+    waiting = iter([Undo(one.path, one.is_whole) for one in server.file_reverts.all()])
+    while batch := list(islice(waiting, BATCH)):
+        run.check()
+        answers = runtime.undo(server.name, batch)
+        if answers is None:
+            run.log("It runs, so its files are reverted at its next start.")
+            return
+        done = [path for path, problem in answers.items() if not problem]
+        if done:
+            services.finish_reverts(server=server, paths=done)
+            run.log(f"Reverted {len(done)} of its files to the layers below.")
+        problems |= {problem for problem in answers.values() if problem}
+    for problem in sorted(problems)[:MOST_TOLD]:
         run.log(f"A file could not be reverted: {problem}")
+    _delete_undone(run, server, seconds)
+
+
+def _delete_undone(run: Run, server: Server, seconds: float | None) -> None:
+    try:
+        delete_tree(get_runtime().undone(server.name), check=_within(run, seconds))
+    except _OutOfTime:
+        run.log("What was reverted is too much to be deleted now. The next start or stop goes on with it.")
+    except OSError as error:
+        run.log(f"Some of what was reverted could not be deleted ({error.strerror}), so it still counts. Ask an admin.")
 
 
 def measure(run: Run, server: Server, *, seconds: float = math.inf) -> Measure:
@@ -71,9 +110,9 @@ def look_after(run: Run, server: Server) -> None:
     Whoever wants all of it asks for a look, which is a job of its own.
     """
     try:
-        undo_waiting(run, server)
-        measure(run, server, seconds=AFTER_STOP)
-        take_look(run, server, seconds=AFTER_STOP)
+        undo_waiting(run, server, seconds=QUICK)
+        measure(run, server, seconds=QUICK)
+        take_look(run, server, seconds=QUICK)
     except (OSError, RuntimeFailure, ServerError) as error:
         run.log(f"Its files could not be looked at: {error}")
     except Exception:

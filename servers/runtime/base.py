@@ -14,7 +14,7 @@ from typing import Literal
 
 from jobs.registry import JobError
 from servers.limits import Limits
-from servers.runtime.measuring import Measure, own_folders
+from servers.runtime.measuring import UNDONE, Measure, own_folders
 from servers.runtime.wakes import Wakes
 
 # The values of `servers.models.Server.Unit`.
@@ -161,6 +161,10 @@ class Runtime(ABC):
         """Where what the server itself writes is kept, in overlayfs' own terms (`servers.runtime.upper`)."""
         return self.tree(name).parent / "upper"
 
+    def undone(self, name: str) -> Path:
+        """Where `undo` moves folders: whatever is there is to be deleted."""
+        return self.upper(name).with_name(UNDONE)
+
     def measure(self, name: str, *, enough: int | None = None) -> Measure:
         """Begin to count what its own files take."""
         return Measure(own_folders(self.tree(name).parent), enough=enough)
@@ -172,7 +176,8 @@ class Runtime(ABC):
     @abstractmethod
     def undo(self, name: str, wanted: Sequence[Undo]) -> dict[str, str] | None:
         """Have the layers below show again in these places of a stopped server's files; by path, why it was not
-        possible, "" where it was. `None`, and nothing done, while its tree is mounted.
+        possible, "" where it was. Folders are moved to `undone`, whose deletion may take long and is the caller's.
+        `None`, and nothing done, while its tree is mounted.
         """
 
     @abstractmethod

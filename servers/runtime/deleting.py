@@ -15,10 +15,11 @@ from pathlib import Path
 MOST_PENDING = 1000  # folders whose names are kept; those beyond are found again at the top
 
 
-def delete_tree(path: Path) -> None:
+def delete_tree(path: Path, *, check: Callable[[], None] = lambda: None) -> None:
     """Delete what is at `path`, if anything is, whatever modes were set inside it; links are not followed.
 
-    Raises the first `OSError`, once all else is deleted.
+    `check` is called for each entry; what it raises ends it, and another call goes on. Raises the first `OSError`, once
+    all else is deleted.
     """
     try:
         above = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
@@ -29,7 +30,7 @@ def delete_tree(path: Path) -> None:
             return
         top = _open(above, path.name)
         try:
-            _Emptying(top).run()
+            _Emptying(top, check).run()
         finally:
             os.close(top)
         os.rmdir(path.name, dir_fd=above)
@@ -40,8 +41,8 @@ def delete_tree(path: Path) -> None:
 
 
 class _Emptying:
-    def __init__(self, top: int) -> None:
-        self._top = top
+    def __init__(self, top: int, check: Callable[[], None]) -> None:
+        self._top, self._check = top, check
         self._names = map(f"{secrets.token_hex(8)}-{{}}".format, count())
         self._pending: deque[str] = deque(maxlen=MOST_PENDING)
         self._progress = 0
@@ -59,6 +60,7 @@ class _Emptying:
     def _each(self, folder: int, not_empty: Callable[[str], None]) -> None:
         with os.scandir(folder) as entries:
             for entry in entries:
+                self._check()
                 with self._noting():
                     if _delete(folder, entry.name):
                         self._progress += 1

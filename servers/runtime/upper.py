@@ -7,6 +7,7 @@ that cannot be made, by an empty file `.wh.NAME`. A folder that was deleted and 
 
 import contextlib
 import os
+import secrets
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,13 +16,12 @@ from pathlib import Path
 
 from servers.runtime.base import Undo
 from servers.runtime.beneath import NotBeneath, open_beneath
-from servers.runtime.deleting import delete_tree
+from servers.runtime.measuring import UNDONE
 
 MARK = ".wh."
 OPAQUE_FILES = (".wh..wh..opq", ".wh..opq")
 # The kernel's overlayfs with `userxattr`, as we mount it, and fuse-overlayfs of a user without privileges.
 OPAQUE = ("user.overlay.opaque", "user.fuseoverlayfs.opaque")
-UNDONE = "undone"  # beside upper: a folder on its way out
 
 
 @dataclass
@@ -75,12 +75,12 @@ def _sort_in(folder: Folder, name: str, facts: os.stat_result) -> None:
 def undo(folder: Path, wanted: Iterable[Undo]) -> dict[str, str]:
     """Undo each in `folder`/upper, which must not be mounted; by path, why it was not possible, "" where it was.
 
-    Each is one step that happens or does not. What is undone already is no matter.
+    Each is one step that happens or does not, whatever is in it: a folder is moved to `UNDONE`. What is undone already
+    is no matter.
     """
     answers: dict[str, str] = {}
     if not folder.is_dir():
         return dict.fromkeys((one.path for one in wanted), "")
-    delete_tree(folder / UNDONE)
     server = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         for one in wanted:
@@ -89,7 +89,6 @@ def undo(folder: Path, wanted: Iterable[Undo]) -> dict[str, str]:
                 answers[one.path] = ""
             except (NotBeneath, OSError) as error:
                 answers[one.path] = str(error) if isinstance(error, NotBeneath) else f"{error.strerror}."
-            delete_tree(folder / UNDONE)
     finally:
         os.close(server)
     return answers
@@ -124,7 +123,9 @@ def _take_away(server: int, parent: int, name: str, *, whole: bool) -> None:
     if not is_folder:
         _unlink(name, parent)
     elif whole:
-        os.rename(name, UNDONE, src_dir_fd=parent, dst_dir_fd=server)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(UNDONE, 0o700, dir_fd=server)
+        os.rename(name, f"{UNDONE}/{secrets.token_hex(8)}", src_dir_fd=parent, dst_dir_fd=server)
     else:
         _make_transparent(parent, name)
 

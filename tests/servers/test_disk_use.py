@@ -16,6 +16,7 @@ from servers.agent.measuring import Measuring
 from servers.errors import DiskLimit
 from servers.models import AuditEvent, Server
 from servers.runtime import get_runtime
+from servers.runtime import measuring as measure_module
 from servers.runtime.measuring import Measure
 from servers.services import quotas
 from servers.sizes import PER_FILE
@@ -142,6 +143,34 @@ def test_what_is_hidden_too_deep_to_be_seen_is_beyond_every_limit(tmp_path, make
     assert 1 << 40 < measure.size < 1 << 41
     assert measure.is_cut
     assert counted(tmp_path, enough=MIB).size > MIB
+
+
+def test_folders_that_are_closed_take_a_step_each(tmp_path, monkeypatch) -> None:
+    for number in range(1000):
+        (tmp_path / str(number)).mkdir()
+    opened = measure_module.open_beneath
+
+    def only_top(root: int, path: str, flags: int) -> int:
+        if path != ".":
+            raise PermissionError
+        return opened(root, path, flags)
+
+    monkeypatch.setattr(measure_module, "open_beneath", only_top)
+    measure, steps = Measure([(tmp_path, 0.0)]), 0
+    while not measure.step():
+        steps += 1
+    assert steps > 1000
+    assert (measure.size, measure.is_cut) == (1000 * PER_FILE, True)
+
+
+def test_more_folders_than_there_is_memory_for_are_beyond_every_limit(tmp_path, monkeypatch) -> None:
+    for number in range(100):
+        (tmp_path / ("d" * 255) / str(number)).mkdir(parents=True)
+    assert not counted(tmp_path).is_cut
+    monkeypatch.setattr(measure_module, "MOST_HELD", 20_000)
+    measure = counted(tmp_path)
+    assert measure.size > 1 << 40
+    assert measure.is_cut
 
 
 def test_what_cannot_be_opened_is_said(tmp_path) -> None:

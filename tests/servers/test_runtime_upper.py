@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from servers.runtime.base import Undo
+from servers.runtime.deleting import delete_tree
+from servers.runtime.measuring import UNDONE
 from servers.runtime.upper import read_folder, undo
 
 
@@ -81,5 +83,6 @@ def test_a_folder_goes_with_all_in_it_whatever_its_modes(upper: Path) -> None:
     (upper / "deep" / "er" / "file").touch()
     (upper / "deep" / "er").chmod(0o500)
     assert undone(upper, "deep") == ""
+    delete_tree(upper.parent / UNDONE)
     assert {path.name for path in upper.parent.iterdir()} == {"evil", "upper"}
     assert {path.name for path in upper.iterdir()} == {"maps"}
