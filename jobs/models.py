@@ -14,6 +14,7 @@ class Stream(models.Model):
     last_seq = models.BigIntegerField(default=0)
     first_seq = models.BigIntegerField(default=1, help_text="Lowest number still kept; retention raises it.")
     keep = models.PositiveIntegerField(default=250_000, help_text="Lines kept at most.")
+    size_bytes = models.BigIntegerField(default=0, help_text="Of the text of the lines kept; bounded too.")
     # How far the source of the lines was read, in the source's own terms. Saved in the transaction that appends
     # them, so that a reader starting again neither loses nor doubles a line.
     cursor = models.TextField(blank=True, default="")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from jobs.models import Stream
@@ -19,6 +19,7 @@ MAX_LINE = 4096
 MAX_RAW = 16 * 1024  # characters of a line as it came, escapes among them, that are looked at
 CUT = " … (cut)"
 TRIM_BATCH = 10_000
+KEEP_BYTES = 32 << 20  # of text in one stream; `Stream.keep` alone would allow gigabytes of long lines
 
 LineRow = tuple[int, int, str]  # seq, milliseconds since 1970, text
 
@@ -39,7 +40,8 @@ _SURROGATES = re.compile(r"[\ud800-\udfff]")
 # transaction. The row lock of the UPDATE puts writers of one stream in order: numbers have no holes.
 _APPEND = """
 WITH moved AS (
-    UPDATE jobs_stream SET last_seq = last_seq + %(count)s, cursor = COALESCE(%(cursor)s, cursor)
+    UPDATE jobs_stream SET last_seq = last_seq + %(count)s, size_bytes = size_bytes + %(size)s,
+        cursor = COALESCE(%(cursor)s, cursor)
     WHERE id = %(stream)s RETURNING last_seq
 ), written AS (
     INSERT INTO jobs_line (stream_id, seq, at, text)
@@ -55,12 +57,25 @@ SELECT seq, (extract(epoch FROM at) * 1000)::bigint, text FROM (
     ) next
 ) counted WHERE before < %s ORDER BY seq
 """
+_EXCESS = """
+SELECT last_seq - first_seq + 1 - keep, size_bytes - %(most)s FROM jobs_stream WHERE id = %(stream)s FOR UPDATE
+"""
+# How many of the oldest lines have so many bytes; of a batch at most.
+_OLDEST = """
+SELECT count(*) FROM (
+    SELECT sum(octet_length(text)) OVER (ORDER BY seq) - octet_length(text) AS before FROM (
+        SELECT seq, text FROM jobs_line WHERE stream_id = %(stream)s ORDER BY seq LIMIT %(batch)s
+    ) oldest
+) counted WHERE before < %(bytes)s
+"""
 _TRIM = """
-WITH moved AS (
-    UPDATE jobs_stream SET first_seq = LEAST(first_seq + %(batch)s, last_seq - keep + 1)
-    WHERE id = %(stream)s AND last_seq - first_seq >= keep RETURNING first_seq
+WITH gone AS (
+    DELETE FROM jobs_line USING jobs_stream s
+    WHERE s.id = %(stream)s AND stream_id = s.id AND seq < s.first_seq + %(count)s RETURNING octet_length(text) AS size
 )
-DELETE FROM jobs_line USING moved WHERE stream_id = %(stream)s AND seq < moved.first_seq
+UPDATE jobs_stream SET first_seq = first_seq + %(count)s,
+    size_bytes = size_bytes - (SELECT COALESCE(sum(size), 0) FROM gone)
+WHERE id = %(stream)s
 """
 
 
@@ -76,8 +91,9 @@ def append(
     if len(times) != len(lines):
         raise ValueError("append needs one time for all lines, or one for each")
     values: dict[str, Any] = {"stream": stream_id, "count": len(lines), "at": times, "text": list(lines)}
+    values |= {"size": sum(len(line.encode()) for line in lines), "cursor": cursor, "channel": CHANNEL}
     with connection.cursor() as db:
-        db.execute(_APPEND, values | {"cursor": cursor, "channel": CHANNEL})
+        db.execute(_APPEND, values)
         if row := db.fetchone():
             return int(row[0])
     raise Stream.DoesNotExist(f"There is no stream {stream_id}.")
@@ -122,18 +138,31 @@ def read(stream_id: int, *, after: int, limit: int, most_bytes: int = 2**62) -> 
 
 
 def trim() -> int:
-    """Delete what each stream holds beyond its `keep`; returns the number of lines deleted.
+    """Delete the oldest lines of each stream that has more than its `keep`, or than `KEEP_BYTES` of text; returns the
+    number of lines deleted.
 
-    Each batch raises `first_seq` in the statement that deletes, so a reader always knows what is gone.
+    Each batch raises `first_seq` in the transaction that deletes, so a reader always knows what is gone.
     """
     with connection.cursor() as db:
-        db.execute("SELECT id FROM jobs_stream WHERE last_seq - first_seq >= keep")
+        db.execute("SELECT id FROM jobs_stream WHERE last_seq - first_seq >= keep OR size_bytes > %s", [KEEP_BYTES])
         streams = [row[0] for row in db.fetchall()]
-        total = 0
-        for stream in streams:
-            while True:
-                db.execute(_TRIM, {"stream": stream, "batch": TRIM_BATCH})
-                total += db.rowcount
-                if db.rowcount < TRIM_BATCH:
-                    break
+    total = 0
+    for stream in streams:
+        while count := _trim_some(stream):
+            total += count
     return total
+
+
+def _trim_some(stream: int) -> int:
+    """Delete `TRIM_BATCH` lines at most; returns how many."""
+    values = {"stream": stream, "batch": TRIM_BATCH, "most": KEEP_BYTES}
+    with transaction.atomic(), connection.cursor() as db:
+        db.execute(_EXCESS, values)
+        lines, size = db.fetchone() or (0, 0)
+        if size > 0:
+            db.execute(_OLDEST, values | {"bytes": size})
+            lines = max(lines, db.fetchone()[0])
+        count = max(0, min(lines, TRIM_BATCH))
+        if count:
+            db.execute(_TRIM, values | {"count": count})
+        return count

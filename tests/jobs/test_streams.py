@@ -162,6 +162,48 @@ def test_retention_keeps_the_newest_and_says_what_is_gone(stream: Stream, monkey
     assert Line.objects.filter(stream=stream).count() == 20
 
 
+def test_retention_bounds_the_bytes_too_and_keeps_the_newest_that_fit(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "TRIM_BATCH", 7)
+    monkeypatch.setattr(streams, "KEEP_BYTES", 1000)
+    streams.append(stream.pk, ["short"] * 50)
+    streams.append(stream.pk, ["ü" * 100] * 10)
+    assert streams.trim() == 55
+    stream.refresh_from_db()
+    assert (stream.first_seq, stream.last_seq, stream.size_bytes) == (56, 60, 1000)
+    assert texts(stream) == ["ü" * 100] * 5
+    streams.append(stream.pk, ["x" * 5000])
+    streams.append(stream.pk, ["newest"])
+    assert streams.trim() == 6
+    stream.refresh_from_db()
+    assert (texts(stream), stream.size_bytes) == (["newest"], 6)
+    assert streams.trim() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_size_is_right_whoever_appends_and_trims_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "KEEP_BYTES", 500)
+    monkeypatch.setattr(streams, "TRIM_BATCH", 5)
+    stream = Stream.objects.create()
+
+    def write() -> None:
+        for number in range(100):
+            streams.append(stream.pk, ["x" * (number % 20)] * 3)
+        connection.close()
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        streams.trim()
+    streams.trim()
+    stream.refresh_from_db()
+    lines = texts(stream)
+    assert 480 < stream.size_bytes == sum(map(len, lines)) <= 500
+    assert stream.last_seq - stream.first_seq + 1 == len(lines)
+
+
 def test_retention_of_many_short_streams_is_one_query(db: None, django_assert_num_queries) -> None:
     Stream.objects.bulk_create([Stream() for _ in range(50)])
     with django_assert_num_queries(1):
