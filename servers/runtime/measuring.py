@@ -7,18 +7,15 @@ have.
 
 import os
 import stat
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from servers.runtime.beneath import NotBeneath, open_beneath
+from servers.runtime.beneath import NotBeneath
+from servers.runtime.walking import Folder, Walk
 from servers.sizes import PER_FILE
 
 BATCH = 500  # entries
-FAR = 3000  # bytes of a path, beyond which a folder is the start of new ones: the kernel takes 4096
-MOST_STARTS = 64  # open at once
-MOST_HELD = 64 << 20  # bytes of memory for paths of folders that are still to be counted
 HIDDEN = 1 << 40  # bytes that what is deeper, or in more folders, counts as
 WRITTEN = ("upper", "tmp")  # where a game writes, of a server's folder
 UNDONE = "undone"  # beside them: what was reverted, which counts until it is deleted
@@ -39,7 +36,6 @@ class Measure:
         self.is_cut = False  # not all was counted
         self.is_deep = False  # it has paths that are too long for programs, `cp` for one
         self._enough = enough
-        self._held = 0
         self._walk = self._count(folders)
 
     def step(self) -> bool:
@@ -64,48 +60,43 @@ class Measure:
             finally:
                 os.close(root)
 
-    def _below(self, root: int, since: float, starts: int = 1) -> Iterator[bool]:
-        pending = ["."]
-        self._held += sys.getsizeof(".")
-        while pending:
-            path = pending.pop()
-            self._held -= sys.getsizeof(path)
-            try:
-                descriptor = open_beneath(root, path, os.O_RDONLY | os.O_DIRECTORY)
-            except (OSError, NotBeneath) as error:  # gone, or closed to us, too deep, or moved since
-                self.is_cut |= not isinstance(error, FileNotFoundError)
-                yield False
-                continue
-            try:
-                if len(os.fsencode(path)) <= FAR:
-                    yield from self._within(descriptor, since, path, pending)
-                elif starts < MOST_STARTS:
-                    self.is_deep = True
-                    yield from self._below(descriptor, since, starts + 1)
-                else:
-                    self._hide()
-            finally:
-                os.close(descriptor)
+    def _below(self, root: int, since: float) -> Iterator[bool]:
+        walk = Walk()
+        for folder in walk.folders(root):
+            self.is_deep |= folder.starts > 1
+            yield from self._folder(folder, since)
+            if folder.is_hidden or walk.is_full:
+                self.size += HIDDEN
+                self.is_cut = True
+                return
             if self._enough is not None and self.size > self._enough:
                 return
             yield False
 
-    def _within(self, folder: int, since: float, path: str, pending: list[str]) -> Iterator[bool]:
-        with os.scandir(folder) as entries:
+    def _folder(self, folder: Folder, since: float) -> Iterator[bool]:
+        try:
+            descriptor = folder.open()
+        except FileNotFoundError:
+            return
+        except (OSError, NotBeneath):  # closed to us, or moved since
+            self.is_cut = True
+            return
+        try:
+            if not folder.is_hidden:
+                yield from self._within(descriptor, since, folder)
+        finally:
+            os.close(descriptor)
+
+    def _within(self, descriptor: int, since: float, folder: Folder) -> Iterator[bool]:
+        with os.scandir(descriptor) as entries:
             for number, entry in enumerate(entries, start=1):
                 with suppress(FileNotFoundError):
                     if self._take(entry, since):
-                        pending.append(f"{path}/{entry.name}")
-                        self._held += sys.getsizeof(pending[-1])
-                if self._held > MOST_HELD:
-                    return self._hide()
+                        folder.enter(entry.name)
+                if folder.walk.is_full:
+                    return
                 if number % BATCH == 0:
                     yield False
-
-    def _hide(self) -> None:
-        self.size += HIDDEN
-        self.is_cut = True
-        self._enough = 0
 
     def _take(self, entry: "os.DirEntry[str]", since: float) -> bool:
         """Count one entry; whether it is a folder."""

@@ -1,8 +1,11 @@
 """Files of the portal that games, which run as a user of their own, read and write by their group (real hosts only)."""
 
+import errno
 import grp
 import os
 from pathlib import Path
+
+from servers.runtime.walking import Walk
 
 GAME_GROUP = "left4me-game"
 
@@ -17,13 +20,28 @@ def share(top: Path, *, deep: bool = True) -> None:
     facts = top.stat()
     if facts.st_gid == group and facts.st_mode & 0o070 == (facts.st_mode & 0o700) >> 3:
         return
-    for folder, names, plain in os.walk(top, topdown=False) if deep else ():
-        for path in (os.path.join(folder, name) for name in [*names, *plain]):
-            _share_one(path, group)
-    _share_one(str(top), group)
+    if deep:
+        _share_below(top, group)
+    _share_one(top, group)
 
 
-def _share_one(path: str, group: int) -> None:
+def _share_below(top: Path, group: int) -> None:
+    descriptor = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        walk = Walk()
+        for folder in walk.folders(descriptor):
+            if folder.is_hidden or walk.is_full:
+                raise OSError(errno.ENAMETOOLONG, "Folders are too deep, or too many", str(top))
+            with os.scandir(folder.at(".")) as entries:
+                for entry in entries:
+                    _share_one(folder.at(entry.name), group)
+                    if entry.is_dir(follow_symlinks=False):
+                        folder.enter(entry.name)
+    finally:
+        os.close(descriptor)
+
+
+def _share_one(path: Path, group: int) -> None:
     facts = os.lstat(path)
     if facts.st_gid != group:
         os.chown(path, -1, group, follow_symlinks=False)

@@ -15,8 +15,7 @@ from servers.agent import measuring
 from servers.agent.measuring import Measuring
 from servers.errors import DiskLimit
 from servers.models import AuditEvent, Server
-from servers.runtime import get_runtime
-from servers.runtime import measuring as measure_module
+from servers.runtime import get_runtime, walking
 from servers.runtime.measuring import Measure
 from servers.services import quotas
 from servers.sizes import PER_FILE
@@ -148,14 +147,14 @@ def test_what_is_hidden_too_deep_to_be_seen_is_beyond_every_limit(tmp_path, make
 def test_folders_that_are_closed_take_a_step_each(tmp_path, monkeypatch) -> None:
     for number in range(1000):
         (tmp_path / str(number)).mkdir()
-    opened = measure_module.open_beneath
+    opened = walking.open_beneath
 
     def only_top(root: int, path: str, flags: int) -> int:
         if path != ".":
             raise PermissionError
         return opened(root, path, flags)
 
-    monkeypatch.setattr(measure_module, "open_beneath", only_top)
+    monkeypatch.setattr(walking, "open_beneath", only_top)
     measure, steps = Measure([(tmp_path, 0.0)]), 0
     while not measure.step():
         steps += 1
@@ -167,7 +166,7 @@ def test_more_folders_than_there_is_memory_for_are_beyond_every_limit(tmp_path, 
     for number in range(100):
         (tmp_path / ("d" * 255) / str(number)).mkdir(parents=True)
     assert not counted(tmp_path).is_cut
-    monkeypatch.setattr(measure_module, "MOST_HELD", 20_000)
+    monkeypatch.setattr(walking, "MOST_HELD", 20_000)
     measure = counted(tmp_path)
     assert measure.size > 1 << 40
     assert measure.is_cut
