@@ -104,6 +104,7 @@ class ServerOut(Schema):
     unit: Server.Unit
     unit_detail: str = Field(description="Why it is in that state, in a sentence; often empty.")
     query: dict[str, Any] = Field(description="The game's last answer: map, players and so on; empty when unknown.")
+    query_error: str = Field(description="Why a game that runs does not answer, in a sentence; empty while it does.")
     console: int = Field(alias="console_id", description="Its stream of lines: `/streams/{id}/lines`.")
     settings: dict[str, Any] | None = Field(description="Null without the right to see them.")
     follows_blueprint: bool = Field(description="Whether it takes its blueprint's changes at each start.")

@@ -264,6 +264,11 @@ class Server(Limited, OnDisk):
         """The last query answer, empty unless the server runs and answered."""
         return self.query if self.unit == self.Unit.RUNNING and self.query.get("ok") else {}
 
+    @property
+    def query_error(self) -> str:
+        """Why the game of a server that runs does not answer, in a sentence, once it has not for a while."""
+        return str(self.query.get("error") or "") if self.unit == self.Unit.RUNNING and not self.facts() else ""
+
 
 class Membership(models.Model):
     """Rights of one user on one server of somebody else."""

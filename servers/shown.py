@@ -149,11 +149,6 @@ class Shown:
         return self.server.unit == Server.Unit.RUNNING and not self.server.facts()
 
     @property
-    def no_answer(self) -> str:
-        """Why there is no answer, in a sentence, once it is missing for a while."""
-        return str(self.server.query.get("error") or "") if self.waits_for_answer else ""
-
-    @property
     def join_url(self) -> str:
         """A link that opens the game on this server, for games that have one."""
         if self.game and self.game.appid and self.server.unit == Server.Unit.RUNNING and self.server.address:

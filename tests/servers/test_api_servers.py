@@ -130,11 +130,22 @@ def test_a_server_is_shown_with_what_is_wanted_and_what_is_seen(server: Server, 
         "unit": "running",
         "unit_detail": "",
         "query": seen,
+        "query_error": "",
         "console": server.console_id,
         "settings": {"max_players": 8},
         "follows_blueprint": False,
         "rights": sorted(Right),
     }
+
+
+def test_why_a_game_does_not_answer_is_told_while_it_runs(server: Server, alice: User) -> None:
+    silent = {"ok": False, "error": "The game did not answer within 2 seconds."}
+    Server.objects.filter(pk=server.pk).update(unit="running", query=silent)
+    api = Api(alice)
+    shown = api("get", PATH).json()
+    assert (shown["query"], shown["query_error"]) == ({}, "The game did not answer within 2 seconds.")
+    Server.objects.filter(pk=server.pk).update(unit="stopped")
+    assert api("get", PATH).json()["query_error"] == ""
 
 
 def test_settings_are_shown_to_who_may_change_them(server: Server, bob: User, share: Callable[..., Membership]) -> None:
