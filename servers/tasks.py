@@ -96,7 +96,7 @@ def forget(run: Run, server: int) -> None:
         if target is None:
             run.log("It is gone already.")
             return
-        if not target.deleted_at or not target.put_away_at:
+        if not services.begin_forgetting(server=target):
             raise JobError(f"{target.name} is not deleted, or its files are not aside yet. Nothing was deleted.")
         get_runtime().forget(target.name, _token(target))
         services.forget_server(server=target)

@@ -34,6 +34,8 @@ def delete_tree(path: Path, *, check: Callable[[], None] = lambda: None) -> None
         finally:
             os.close(top)
         os.rmdir(path.name, dir_fd=above)
+    except FileNotFoundError:  # another has deleted it meanwhile
+        return
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -94,6 +96,8 @@ class _Emptying:
     def _noting(self) -> Iterator[None]:
         try:
             yield
+        except FileNotFoundError:  # another has deleted it meanwhile
+            pass
         except OSError as problem:
             self._problem = self._problem or problem
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from servers.runtime.deleting import delete_tree
 
 FOLDERS = ("upper", "work", "merged", "console")
 TRASH = ".trash"
+GONE = ".gone"  # ends the name of what is being deleted for good
 DISCARDED = "discarded"  # the token of what is deleted at once
 START_NEEDS_BYTES = 64 << 20  # room for what a game and its console write at first
 
@@ -83,7 +83,7 @@ def bring_back(runtime: Path, name: str, token: str) -> None:
 def delete_aside(runtime: Path, name: str, token: str) -> None:
     """Delete what was put aside, if it is there. Raises `RuntimeFailure`."""
     try:
-        delete_tree(_trash(runtime, name, token))
+        _delete_for_good(_trash(runtime, name, token))
     except OSError as error:
         raise RuntimeFailure(
             f"Some files of {name} could not be deleted ({error.strerror}), so they still count. "
@@ -92,23 +92,31 @@ def delete_aside(runtime: Path, name: str, token: str) -> None:
 
 
 def purge(runtime: Path, older_than: timedelta) -> int:
-    """Delete what was put aside longer ago than that; returns how many folders went.
+    """Delete what was put aside longer ago than that, and what a deletion that was killed has left; returns how many
+    folders went.
 
     Raises `RuntimeFailure` with those that cannot be deleted, once all others are.
     """
     limit = time.time() - older_than.total_seconds()
-    old = [path for path in (runtime / TRASH).glob("*") if path.lstat().st_mtime < limit]
+    old = [path for path in (runtime / TRASH).glob("*") if path.suffix == GONE or path.lstat().st_mtime < limit]
     failed = []
     for path in old:
         try:
-            delete_tree(path)
+            _delete_for_good(path)
         except OSError as error:
             failed.append(f"{path.name} ({error.strerror})")
-            with suppress(OSError):
-                os.utime(path, (limit - 1, limit - 1))  # what was deleted in it made it new
     if failed:
         raise RuntimeFailure(f"Some folders could not be deleted: {', '.join(failed[:20])}. Ask an admin to do it.")
     return len(old)
+
+
+def _delete_for_good(path: Path) -> None:
+    """Under another name from the first, so that what a kill leaves is not brought back, nor kept for another week."""
+    gone = path if path.suffix == GONE else path.with_name(path.name + GONE)
+    if path != gone and path.exists():
+        delete_tree(gone)  # left of another that had this name
+        path.rename(gone)
+    delete_tree(gone)
 
 
 def _trash(runtime: Path, name: str, token: str) -> Path:

@@ -9,6 +9,7 @@ from servers.services.commands import ask_settings, send_command
 from servers.services.common import forget_events
 from servers.services.creation import change_settings, clone_server, create_server, reserve_copy, update_settings
 from servers.services.deletion import (
+    begin_forgetting,
     delete_for_good,
     delete_server,
     finish_put_away,
@@ -110,6 +111,7 @@ __all__ = [
     "ban_player",
     "beat",
     "begin_build",
+    "begin_forgetting",
     "begin_upload",
     "build_layer",
     "call_roll",

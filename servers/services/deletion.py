@@ -53,6 +53,8 @@ def restore_server(*, by: "User", server: Server) -> Job:
             raise CannotRestore(f"{fresh.name} is not deleted.")
         if Job.objects.active().about(fresh.topic).filter(kind=DELETE).exists():
             raise CannotRestore(f"{fresh.name} is still being deleted. Try again in a moment.")
+        if _outlived(fresh.node.slug).filter(pk=fresh.pk).exists():
+            raise CannotRestore(f"{fresh.name} is being deleted for good. Create a new server.")
         fresh.deleted_at = None
         save_named(fresh)
         give_ports(fresh, games.get(fresh.game))
@@ -66,6 +68,15 @@ def delete_for_good(*, by: "User", server: Server) -> Job:
         if not fresh.deleted_at:
             raise CannotRestore(f"{fresh.name} is not deleted.")
         return _enqueue(fresh, FORGET, "Delete for good", by=by)
+
+
+def begin_forgetting(*, server: Server) -> bool:
+    """The job's first step; whether the server is a deleted one, whose files are aside.
+
+    From now on it counts as outlived: it cannot be restored, and where this job is killed, the next purge goes on.
+    """
+    deleted = Server.objects.filter(pk=server.pk).exclude(deleted_at=None).exclude(put_away_at=None)
+    return deleted.update(put_away_at=timezone.now() - KEEP_DELETED) > 0
 
 
 def forget_server(*, server: Server) -> None:

@@ -14,7 +14,7 @@ from servers import services, tasks
 from servers.access import FeedPolicy
 from servers.errors import CannotRestore, NameTaken
 from servers.models import KEEP_DELETED, AuditEvent, Server
-from servers.runtime import get_runtime
+from servers.runtime import deleting, get_runtime
 from servers.runtime.deleting import delete_tree
 from tests.api import Api
 
@@ -160,6 +160,91 @@ def test_a_folder_that_cannot_be_deleted_keeps_its_own_row_alone(alice, server, 
     assert len(list(trash.rglob("*"))) == 3, "the folder of the server, one in it and the file"
     tasks.purge(Run(services.request_purge(node=node).pk), node=node.slug)
     assert not Server.objects.exists()
+
+
+class Killed(BaseException):
+    """As SIGKILL is: no handler sees it."""
+
+
+@pytest.fixture
+def kill(monkeypatch):
+    """`kill(at)` has the process end at the deletion of a file of that name; `undo` is its next start."""
+
+    def at(name):
+        unlink = os.unlink
+
+        def killing(path, **where):
+            if path == name:
+                raise Killed
+            unlink(path, **where)
+
+        monkeypatch.setattr(os, "unlink", killing)
+        return monkeypatch
+
+    return at
+
+
+def test_what_a_killed_deletion_for_good_left_is_not_restored_and_goes_with_the_next_purge(
+    alice, mod, server, node, trash, kill
+):
+    folder = put_away(server, trash, ago=timedelta(days=1))
+    (folder / "file").touch()
+    job = services.delete_for_good(by=alice, server=server)
+    killed = kill("file")
+    with pytest.raises(Killed):
+        tasks.forget(Run(job.pk), server=server.pk)
+    killed.undo()
+    with pytest.raises(CannotRestore, match="deleted for good"):
+        services.restore_server(by=mod, server=server)
+    get_runtime().restore(server.name, f"server-{server.pk}")
+    assert not get_runtime().upper(server.name).exists(), "half of its files are not brought back"
+    tasks.purge(Run(services.request_purge(node=node).pk), node=node.slug)
+    assert not Server.objects.exists()
+    assert not list(trash.iterdir())
+
+
+def test_what_a_killed_purge_left_of_a_folder_without_a_row_goes_with_the_next(trash, kill, node):
+    folder = trash / "nobodys.server-7"
+    (folder / "upper" / "in").mkdir(parents=True)
+    (folder / "upper" / "in" / "file").touch()
+    long_ago = timezone.now().timestamp() - KEEP_DELETED.total_seconds() - 60
+    os.utime(folder, (long_ago, long_ago))
+    killed = kill("file")
+    with pytest.raises(Killed):
+        get_runtime().purge(KEEP_DELETED)
+    killed.undo()
+    assert list(trash.rglob("file"))
+    assert get_runtime().purge(KEEP_DELETED) == 1
+    assert not list(trash.iterdir())
+
+
+def test_a_server_that_was_restored_meanwhile_is_not_forgotten(alice, mod, server, trash):
+    folder = put_away(server, trash, ago=timedelta(days=1))
+    job = services.delete_for_good(by=alice, server=server)
+    services.restore_server(by=mod, server=server)
+    with pytest.raises(JobError, match="is not deleted"):
+        tasks.forget(Run(job.pk), server=server.pk)
+    assert folder.exists()
+
+
+def test_a_tree_that_another_deletes_too_is_gone_and_no_failure(tmp_path, make_deep, monkeypatch):
+    """A purge may come to a server that a job of its own deletes."""
+    for name in ("a", "b"):
+        (tmp_path / "tree" / name).mkdir(parents=True)
+        make_deep(tmp_path / "tree" / name, 20, beside="side")
+    opened, deletes = deleting._open, []
+
+    def open_late(folder, name):
+        if len(deletes) < 20:
+            deletes.append(name)
+            if len(deletes) == 20:
+                delete_tree(tmp_path / "tree")
+        return opened(folder, name)
+
+    monkeypatch.setattr(deleting, "_open", open_late)
+    delete_tree(tmp_path / "tree")
+    assert len(deletes) == 20
+    assert not (tmp_path / "tree").exists()
 
 
 def test_wide_and_deep_trees_are_deleted_and_what_links_lead_to_stays(tmp_path, make_deep):
