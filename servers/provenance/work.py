@@ -93,13 +93,16 @@ def _delete_undone(run: Run, server: Server, seconds: float | None) -> None:
 
 
 def measure(run: Run, server: Server, *, seconds: float = math.inf) -> Measure:
-    """Store what its own files take; returns what was counted in that time."""
+    """Store what its own files take; returns what was counted in that time.
+
+    Where that was too short, no less than what was known before: files must not count less for being many.
+    """
     limit = time.monotonic() + seconds
     with closing(get_runtime().measure(server.name)) as counted:
         while not counted.step():
             run.check()
             if time.monotonic() > limit:
-                counted.is_cut = True
+                counted.is_cut, counted.size = True, max(counted.size, server.disk_bytes)
                 break
     services.record_disk(server=server, size=counted.size, is_cut=counted.is_cut)
     return counted
