@@ -19,12 +19,12 @@ from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 
 from jobs.addresses import network_of
-from servers.services.uploads import PIECE
+from servers.services.uploads import PIECE, member_of
 
 # The largest form is a layer's text of 1 MiB, of which percent-encoding can make three.
 FORM_BYTES = 4 << 20
 PIECE_BYTES = PIECE + (64 << 10)
-UPLOAD = re.compile(rb"/uploads/[0-9a-f-]{36}/")
+UPLOAD = re.compile(r"/uploads/([0-9a-f-]{36})/")
 HEADERS = 100
 IDLE_SECONDS = 60  # without a request
 HEAD_SECONDS = 20  # for the head of a request, however its bytes trickle in
@@ -38,15 +38,15 @@ SENTENCES = {
 
 
 class Share:
-    """So much of something is to be had, and so much of it by one address; on the event loop only.
+    """So much of something is to be had, and so much of it by one address or member; on the event loop only.
 
-    Half of it is only for addresses that have no more than a 256th: a few that take all they can leave room for the
-    first requests of a hundred others. Not so where one address, a proxy's, may have everything.
+    Half of it is only for those that have no more than `few`, a 256th by default: some that take all they can leave
+    room for the first requests of a hundred others. Not so where one address, a proxy's, may have everything.
     """
 
-    def __init__(self, *, each: int, total: int) -> None:
+    def __init__(self, *, each: int, total: int, few: int = 0) -> None:
         self.each, self.total = each, total
-        self.common, self.few = total if each == total else total // 2, max(1, total // 256)
+        self.common, self.few = total if each == total else total // 2, few or max(1, total // 256)
         self.taken = 0
         self._by_address: Counter[str] = Counter()
 
@@ -73,7 +73,9 @@ class Admission:
         self.connections = connections  # but for websockets, which have limits of their own
         self.running = Share(each=128, total=1024)  # requests until they are answered
         # Bytes of bodies, until their requests are done. Each is there up to three times: here, on its way, in Django.
-        self.bodies = Share(each=32 << 20, total=192 << 20)
+        self.bodies = Share(each=32 << 20, total=128 << 20)
+        # The same of uploads' pieces, by member. Counted whole from the start: what is let in also gets through.
+        self.pieces = Share(each=2 * PIECE_BYTES, total=16 * PIECE_BYTES, few=PIECE_BYTES)
 
 
 class Request(WebRequest):
@@ -86,16 +88,24 @@ class Request(WebRequest):
         self._parsePOSTFormSubmission = False  # Twisted's own, which nobody here looks at
         self._refused = self._runs = False
         self._address, self._target = "", b""
-        self._held = self._most = 0
+        self._arrived = self._held = self._most = 0
         self._began = 0.0
 
     def gotLength(self, length: int | None) -> None:
         """The head is here; `length` is None for a body whose length the client does not tell."""
         self._target = self.channel._path
-        self._address, self._most, self._began = self._sender(), self._allowed(), time.monotonic()
+        self._address, self._began = self._sender(), time.monotonic()
+        member = self._uploader()
+        self._share, self._whose = self.server.admission.bodies, self._address
+        self._most = FORM_BYTES if member is None else PIECE_BYTES
         if (length or 0) > self._most:
             self.refuse(413)
             return
+        if member is not None:
+            self._share, self._whose = self.server.admission.pieces, f"member {member}"
+            if not self._hold(self._most if length is None else length):
+                self.refuse(503)
+                return
         super().gotLength(length)
         if length != 0:
             self.channel.setTimeout(BODY_SECONDS)
@@ -103,14 +113,14 @@ class Request(WebRequest):
     def handleContentChunk(self, data: bytes) -> None:
         if self._refused:
             return
-        if self._held + len(data) > self._most:
+        self._arrived += len(data)
+        if self._arrived > self._most:
             self.refuse(413)
-        elif not self.server.admission.bodies.take(self._address, len(data)):
+        elif self._arrived > self._held and not self._hold(self._arrived - self._held):
             self.refuse(503)
         else:
-            self._held += len(data)
             passed = time.monotonic() - self._began
-            self.channel.setTimeout(max(1, BODY_SECONDS + self._held / BODY_RATE - passed))
+            self.channel.setTimeout(max(1, BODY_SECONDS + self._arrived / BODY_RATE - passed))
             super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -137,7 +147,7 @@ class Request(WebRequest):
         """Nobody has its body any more."""
         self.answered()
         if self._held:
-            self.server.admission.bodies.give_back(self._address, self._held)
+            self._share.give_back(self._whose, self._held)
             self._held = 0
 
     def handle_reply(self, message: dict[str, Any]) -> None:
@@ -184,10 +194,17 @@ class Request(WebRequest):
         name = self.server.proxy_forwarded_address_header
         return network_of(str(parse_x_forwarded_for(self.requestHeaders, name, original_addr=[peer])[0][0]))
 
-    def _allowed(self) -> int:
-        """Bytes that its body may have."""
-        is_piece = self.channel._command == b"PUT" and UPLOAD.fullmatch(self._target.partition(b"?")[0])
-        return PIECE_BYTES if is_piece and self.requestHeaders.hasHeader(b"Cookie") else FORM_BYTES
+    def _hold(self, amount: int) -> bool:
+        """Keep room for so many more bytes, if there is."""
+        if not self._share.take(self._whose, amount):
+            return False
+        self._held += amount
+        return True
+
+    def _uploader(self) -> int | None:
+        """The member whose upload's piece this is, by the key that the member was given; None for other requests."""
+        upload = UPLOAD.fullmatch(self._target.partition(b"?")[0].decode("latin-1"))
+        return member_of(upload[1]) if upload and self.channel._command == b"PUT" else None
 
 
 class Channel(HTTPChannel):

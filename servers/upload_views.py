@@ -5,6 +5,8 @@ GET /uploads/KEY/                    → {"offset"}: where to go on after an int
 PUT /uploads/KEY/?offset=N  (bytes)  → {"offset"}; 409 with a sentence when the piece does not fit there
 POST /uploads/KEY/ {"sha256"}        → 204
 DELETE /uploads/KEY/                 → 204: given up; a page posts the field “give-up” instead
+
+Of one member two pieces may be on their way at once. 503: send it again after the seconds of Retry-After.
 """
 
 from typing import Any

@@ -74,6 +74,7 @@ class Stack:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.environment = os.environ | {"DATABASE_URL": test_database_url(), "PYTHONUNBUFFERED": "1"} | environment
+        self.prefix: list[str] = []  # a command that runs the others, such as prlimit
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.port = 0
 
@@ -94,7 +95,7 @@ class Stack:
         name = name or command
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "manage.py", command, *args],
+                [*self.prefix, sys.executable, "manage.py", command, *args],
                 cwd=BASE, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip

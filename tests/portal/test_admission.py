@@ -13,12 +13,14 @@ from django.conf import settings
 from jobs.addresses import network_of
 from portal.admission import FORM_BYTES, PIECE_BYTES, SENTENCES, Admission, Share
 from portal.web import shared_connections
+from servers.services.uploads import member_of, new_key
 from tests.stack import Stack, wait_for
 
 HUGE = 400 << 20
 PIECE = b"x" * (64 << 10)
 MiB = 1 << 20
-UPLOAD = "/uploads/00000000-0000-0000-0000-000000000000/"
+NOBODYS = "/uploads/00000000-0000-0000-0000-000000000000/"
+UPLOAD = f"/uploads/{new_key(7)}/"
 
 
 @pytest.fixture
@@ -102,10 +104,10 @@ def test_a_client_that_knows_only_http_reads_the_refusal_after_it_sent_everythin
     [
         ("POST /healthz HTTP/1.1", FORM_BYTES, 403),  # by the page: no token of the form
         ("POST /healthz HTTP/1.1", FORM_BYTES + 1, 413),
-        (f"PUT {UPLOAD}?offset=0 HTTP/1.1", FORM_BYTES + 1, 413),  # of nobody
-        (f"PUT {UPLOAD}?offset=0 HTTP/1.1\r\nCookie: a=b", PIECE_BYTES, 403),
-        (f"PUT {UPLOAD}?offset=0 HTTP/1.1\r\nCookie: a=b", PIECE_BYTES + 1, 413),
-        (f"POST {UPLOAD} HTTP/1.1\r\nCookie: a=b", FORM_BYTES + 1, 413),
+        (f"PUT {NOBODYS}?offset=0 HTTP/1.1\r\nCookie: a=b", FORM_BYTES + 1, 413),  # of no upload that was ever begun
+        (f"PUT {UPLOAD}?offset=0 HTTP/1.1", PIECE_BYTES, 403),
+        (f"PUT {UPLOAD}?offset=0 HTTP/1.1", PIECE_BYTES + 1, 413),
+        (f"POST {UPLOAD} HTTP/1.1", FORM_BYTES + 1, 413),
     ],
 )
 def test_only_a_piece_of_an_upload_may_be_large(web: int, head: str, size: int, status: int) -> None:
@@ -196,6 +198,24 @@ def test_a_hundred_addresses_leave_room_for_a_form_of_another() -> None:
         while bodies.take(f"attacker {attacker}", len(PIECE)):
             pass
     assert all(bodies.take("newcomer", len(PIECE)) for _ in range(8))
+
+
+def test_members_that_send_all_they_can_leave_room_for_the_pieces_of_others() -> None:
+    pieces = Admission(connections=shared_connections(False)).pieces
+    for attacker in range(8):
+        while pieces.take(f"attacker {attacker}", PIECE_BYTES):
+            pass
+    assert all(pieces.take(f"other {number}", PIECE_BYTES) for number in range(4))
+
+
+def test_a_key_of_an_upload_tells_whose_it_is_unless_somebody_made_it_up() -> None:
+    key = str(new_key(7))
+    assert (member_of(key), member_of(key.upper())) == (7, 7)
+    assert key != str(new_key(7))
+    places = [place for place, digit in enumerate(key) if digit != "-"]
+    changed = [f"{key[:place]}{int(key[place], 16) ^ 1:x}{key[place + 1 :]}" for place in places]
+    for wrong in (*changed, "", "x" * 36, "-" * 36, "0" * 36):
+        assert member_of(wrong) is None
 
 
 def test_what_one_address_may_have_all_of_has_no_half_for_others() -> None:
