@@ -1,6 +1,7 @@
 """Layers in a browser: an add-on uploaded over a lost connection; a stack ordered by drag and by keyboard."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +82,50 @@ def test_an_upload_says_that_the_disk_is_full_and_goes_on_once_there_is_room(
         page.set_input_files("#upload-file", tmp_path / "Other.zip")
         expect(status).to_contain_text("The disk is full. Delete what is not needed")
         portal.stop("web")
+
+
+def test_an_upload_waits_as_long_as_a_busy_portal_says_and_goes_on(
+    site: str, open_page: OpenPage, alice: User, tmp_path: Path
+) -> None:
+    (tmp_path / "Large.zip").write_bytes(os.urandom(9 << 20))
+    page = open_page(site, alice)
+    asked: list[str] = []
+
+    def be_busy(route: Route) -> None:
+        """Seven times for whatever is asked, which is more than a lost connection is tried."""
+        what = f"{route.request.method} {route.request.url}"
+        asked.append(what)
+        if asked.count(what) > 7:
+            route.continue_()
+        else:
+            route.fulfill(status=503, headers={"Retry-After": "0.01"}, body="Too much is under way.")
+
+    page.route("**/uploads/**", be_busy)
+    page.goto("/new-layer/?kind=archive")
+    page.set_input_files("#upload-file", tmp_path / "Large.zip")
+    expect(page.locator("#upload-status")).to_have_text("Large.zip is here.", timeout=60_000)
+    assert len(asked) == 4 * 8, "it is begun, sent in two pieces and finished, each once"
+    assert Upload.objects.get().sha256
+
+
+def test_an_upload_that_was_not_finished_goes_on_also_after_signing_in_again(
+    site: str, open_page: OpenPage, alice: User, tmp_path: Path
+) -> None:
+    (tmp_path / "a.vpk").write_bytes(b"x" * 100)
+    page = open_page(site, alice)
+    page.goto("/new-layer/?kind=archive")
+    begun, status = re.compile("/uploads/[^/]+/$"), page.locator("#upload-status")
+    # The finish breaks, then the question where to go on; the third time all is well.
+    for method, code, said in (("POST", 500, "(500)"), ("GET", 401, "You were signed out."), ("", 0, "a.vpk is here.")):
+
+        def fail(route: Route, *, method: str = method, code: int = code) -> None:
+            route.fulfill(status=code) if route.request.method == method else route.continue_()
+
+        page.unroute(begun)
+        page.route(begun, fail)
+        page.set_input_files("#upload-file", tmp_path / "a.vpk")
+        expect(status).to_contain_text(said)
+    assert Upload.objects.get().sha256
 
 
 def test_a_stack_is_ordered_by_drag_and_by_keyboard_and_tells_of_conflicts(

@@ -3,6 +3,7 @@
 import { Sha256 } from "./sha256.js";
 
 const ATTEMPTS = 6;
+const BUSY_ATTEMPTS = 200; // where the portal tells when to come again
 const WAIT_MS = 1000;
 const token = (field) => field.closest("form").querySelector("[name=csrfmiddlewaretoken]").value;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -17,7 +18,19 @@ const REFUSALS = {
   507: "The portal's disk is full. Tell an administrator, then choose the same file: it goes on where it stopped.",
 };
 
-class Problem extends Error {}
+class Problem extends Error {
+  constructor(text, status) {
+    super(text);
+    this.status = status;
+  }
+}
+
+class Busy extends Error {
+  constructor(answer) {
+    super(`The portal is busy (${answer.status}).`);
+    this.wait = Number(answer.headers.get("Retry-After")) * 1000 || 0;
+  }
+}
 
 async function ask(field, url, method, body) {
   const headers = { "X-CSRFToken": token(field), Accept: "application/json" };
@@ -25,19 +38,21 @@ async function ask(field, url, method, body) {
   const answer = await fetch(url, { method, headers, body: sent });
   if (answer.status === 204) return {};
   const found = await answer.json().catch(() => ({})); // a proxy's answer is a page
-  if (!answer.ok && PASSES.includes(answer.status)) throw new Error(`The portal is busy (${answer.status}).`);
-  if (!answer.ok) throw new Problem(found.problem ?? REFUSALS[answer.status] ?? `The portal did not take it (${answer.status}).`);
-  return found;
+  if (PASSES.includes(answer.status)) throw new Busy(answer);
+  if (answer.ok) return found;
+  const text = found.problem ?? REFUSALS[answer.status] ?? `The portal did not take it (${answer.status}).`;
+  throw new Problem(text, answer.status);
 }
 
 // What was begun for this very file, if the portal still has it.
-async function known(field, base, file) {
+async function known(field, base, file, say) {
   const key = localStorage.getItem(memory(file));
   if (!key) return null;
   try {
-    const { offset } = await ask(field, `${base}${key}/`, "GET");
+    const { offset } = await persist(() => ask(field, `${base}${key}/`, "GET"), say);
     return { key, offset, piece: 8 * 2 ** 20 };
-  } catch {
+  } catch (error) {
+    if (error.status !== 404) throw error;
     localStorage.removeItem(memory(file));
     return null;
   }
@@ -45,19 +60,21 @@ async function known(field, base, file) {
 
 async function send(field, file, say) {
   const base = field.dataset.upload;
-  const begun =
-    (await known(field, base, file)) ?? (await ask(field, base, "POST", { name: file.name, size: file.size }));
+  const begin = () => ask(field, base, "POST", { name: file.name, size: file.size });
+  // When the connection is lost it may have begun: once more would be another.
+  const begun = (await known(field, base, file, say)) ?? (await persist(begin, say, 1));
   localStorage.setItem(memory(file), begun.key);
   const hash = new Sha256();
   const url = `${base}${begun.key}/`;
   for (let at = 0; at < file.size; at += begun.piece) {
     const piece = new Uint8Array(await file.slice(at, at + begun.piece).arrayBuffer());
     hash.update(piece);
-    if (at >= begun.offset) await persist(field, `${url}?offset=${at}`, piece, say);
+    if (at >= begun.offset) await persist(() => ask(field, `${url}?offset=${at}`, "PUT", piece), say);
     say(`${Math.floor(((at + piece.length) / file.size) * 100)} %`, (at + piece.length) / file.size);
   }
+  const sha256 = hash.digest();
+  await persist(() => ask(field, url, "POST", { sha256 }), say);
   localStorage.removeItem(memory(file));
-  await ask(field, url, "POST", { sha256: hash.digest() });
   return begun.key;
 }
 
@@ -71,16 +88,16 @@ async function fullDisk() {
   }
 }
 
-// A lost connection is waited for; what the portal refuses is told.
-async function persist(field, url, piece, say) {
+// A lost connection and a busy portal are waited for; what the portal refuses is told.
+async function persist(act, say, attempts = ATTEMPTS) {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await ask(field, url, "PUT", piece);
+      return await act();
     } catch (error) {
-      if (error instanceof Problem || attempt === ATTEMPTS) throw error;
+      if (error instanceof Problem || attempt >= (error.wait ? BUSY_ATTEMPTS : attempts)) throw error;
       const cause = error instanceof TypeError ? (await fullDisk()) || "The connection was lost." : error.message;
       say(`${cause} Trying again…`);
-      await sleep(WAIT_MS * 2 ** attempt);
+      await sleep(error.wait || WAIT_MS * 2 ** attempt);
     }
   }
 }
