@@ -30,6 +30,7 @@ IDLE_SECONDS = 60  # without a request
 HEAD_SECONDS = 20  # for the head of a request, however its bytes trickle in
 BODY_SECONDS, BODY_RATE = 30, 16 << 10  # for a body, and so many bytes a second on average after that
 LINGER_SECONDS = 10  # a refused client may go on sending before it reads the answer
+PROXY = ""  # whose a proxy's connection is until it is told whom its request is for
 SENTENCES = {
     408: "The request took too long to arrive. Send it again.",
     413: "That is more than may be sent here.",
@@ -41,19 +42,20 @@ class Share:
     """So much of something is to be had, and so much of it by one address or member; on the event loop only.
 
     Half of it is only for those that have no more than `few`, a 256th by default: some that take all they can leave
-    room for the first requests of a hundred others. Not so where one address, a proxy's, may have everything.
+    room for the first requests of a hundred others. `PROXY` may have everything.
     """
 
     def __init__(self, *, each: int, total: int, few: int = 0) -> None:
         self.each, self.total = each, total
-        self.common, self.few = total if each == total else total // 2, few or max(1, total // 256)
+        self.common, self.few = total // 2, few or max(1, total // 256)
         self.taken = 0
         self._by_address: Counter[str] = Counter()
 
     def take(self, address: str, amount: int = 1) -> bool:
         """Take it, unless that would be more than there is."""
         has = self._by_address.get(address, 0) + amount
-        if has > self.each or self.taken + amount > (self.total if has <= self.few else self.common):
+        is_few = has <= self.few or address == PROXY
+        if (has > self.each and address != PROXY) or self.taken + amount > (self.total if is_few else self.common):
             return False
         self.taken += amount
         self._by_address[address] += amount
@@ -98,6 +100,9 @@ class Request(WebRequest):
         member = self._uploader()
         self._share, self._whose = self.server.admission.bodies, self._address
         self._most = FORM_BYTES if member is None else PIECE_BYTES
+        if not self.channel.count_for(self._address):
+            self.refuse(503)
+            return
         if (length or 0) > self._most:
             self.refuse(413)
             return
@@ -211,14 +216,23 @@ class Channel(HTTPChannel):
     """One connection. The time for a request counts from its first byte, and no further byte puts it off."""
 
     maxHeaders = HEADERS
-    _counted = ""
+    _counted: str | None = None  # for whom
     _begun = False
+
+    def count_for(self, address: str) -> bool:
+        """Be that address's connection, if it may have one more: a proxy's is whoever's its newest request is."""
+        if address != self._counted:
+            self.leave()
+            if not self.factory.server.admission.connections.take(address):
+                return False
+            self._counted = address
+        return True
 
     def leave(self) -> None:
         """It is no connection of ours any more."""
-        if self._counted:
+        if self._counted is not None:
             self.factory.server.admission.connections.give_back(self._counted)
-            self._counted = ""
+            self._counted = None
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
@@ -248,11 +262,11 @@ class Factory(HTTPFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Channel | None:
         """None, when Twisted closes the connection."""
-        address = network_of(str(getattr(addr, "host", "unix")))
-        if not self.server.admission.connections.take(address):
-            return None
+        is_proxy = self.server.proxy_forwarded_address_header
         channel: Channel = super().buildProtocol(addr)
-        channel.requestFactory, channel.timeOut, channel._counted = Request, IDLE_SECONDS, address
+        if not channel.count_for(PROXY if is_proxy else network_of(str(getattr(addr, "host", "")))):
+            return None
+        channel.requestFactory, channel.timeOut = Request, IDLE_SECONDS
         return channel
 
 

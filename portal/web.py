@@ -63,11 +63,11 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def shared_connections(behind_proxy: bool) -> Share:
-    """Connections there may be, which leave files for everything else. All of a proxy's come from one address."""
+def shared_connections() -> Share:
+    """Connections there may be, which leave files for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     total = min(CONNECTIONS, soft // 2)
-    return Share(each=total if behind_proxy else min(total // 2, settings.SOCKET_LIMITS["address"] + 1000), total=total)
+    return Share(each=min(total // 2, settings.SOCKET_LIMITS["address"] + 1000), total=total)
 
 
 def use_pool() -> None:
@@ -94,7 +94,7 @@ class Server(DaphneServer):
 
     def __init__(self, application: Any, described: list[str], *, behind_proxy: bool) -> None:
         """`behind_proxy`: believe X-Forwarded-For and X-Forwarded-Proto, which the proxy must set itself."""
-        self.admission = Admission(connections=shared_connections(behind_proxy))
+        self.admission = Admission(connections=shared_connections())
         super().__init__(  # type: ignore[no-untyped-call]
             application=application,
             endpoints=described,

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 
 from jobs.addresses import network_of
-from portal.admission import FORM_BYTES, PIECE_BYTES, SENTENCES, Admission, Share
+from portal.admission import FORM_BYTES, PIECE_BYTES, PROXY, SENTENCES, Admission, Share
 from portal.web import shared_connections
 from servers.services.uploads import member_of, new_key
 from tests.stack import Stack, wait_for
@@ -176,7 +176,7 @@ def test_an_address_gets_its_share_and_gives_it_back() -> None:
     assert (share.take("b"), share.taken) == (True, 3)
 
 
-@pytest.mark.parametrize("share", [Admission(connections=shared_connections(False)).running, shared_connections(False)])
+@pytest.mark.parametrize("share", [Admission(connections=shared_connections()).running, shared_connections()])
 @pytest.mark.parametrize("attackers", [1, 4, 9, 100])
 def test_a_hundred_addresses_that_take_all_they_can_leave_room_for_the_first_of_another(
     share: Share, attackers: int
@@ -193,7 +193,7 @@ def test_a_hundred_addresses_that_take_all_they_can_leave_room_for_the_first_of_
 
 
 def test_a_hundred_addresses_leave_room_for_a_form_of_another() -> None:
-    bodies = Admission(connections=shared_connections(False)).bodies
+    bodies = Admission(connections=shared_connections()).bodies
     for attacker in range(100):
         while bodies.take(f"attacker {attacker}", len(PIECE)):
             pass
@@ -201,7 +201,7 @@ def test_a_hundred_addresses_leave_room_for_a_form_of_another() -> None:
 
 
 def test_members_that_send_all_they_can_leave_room_for_the_pieces_of_others() -> None:
-    pieces = Admission(connections=shared_connections(False)).pieces
+    pieces = Admission(connections=shared_connections()).pieces
     for attacker in range(8):
         while pieces.take(f"attacker {attacker}", PIECE_BYTES):
             pass
@@ -218,9 +218,9 @@ def test_a_key_of_an_upload_tells_whose_it_is_unless_somebody_made_it_up() -> No
         assert member_of(wrong) is None
 
 
-def test_what_one_address_may_have_all_of_has_no_half_for_others() -> None:
-    share = shared_connections(behind_proxy=True)
-    assert all(share.take("proxy") for _ in range(share.total))
+def test_a_proxy_may_have_everything() -> None:
+    share = shared_connections()
+    assert all(share.take(PROXY) for _ in range(share.total))
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,15 @@ class Member:
     port: int
     address: str
     session: str
+    source: str = ""  # a proxy's address
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
         """The answer's status and body, over a connection of its own."""
         cookies = f"{settings.SESSION_COOKIE_NAME}={self.session}; {settings.CSRF_COOKIE_NAME}={'a' * 32}"
-        peer = HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(self.address, 0))
+        peer = HTTPConnection("127.0.0.1", self.port, timeout=60, source_address=(self.source or self.address, 0))
         try:
-            peer.request(method, path, body, {"Cookie": cookies, "X-CSRFToken": "a" * 32, **headers})
+            known = {"Cookie": cookies, "X-CSRFToken": "a" * 32, "X-Forwarded-For": self.address}
+            peer.request(method, path, body, known | headers)
             answer = peer.getresponse()
             return answer.status, answer.read()
         finally:
@@ -60,7 +62,9 @@ class Member:
 
     def watch(self) -> None:
         url = f"http://127.0.0.1:{self.port}"
-        with Socket(url, "/ws/events/", session=self.session, source_address=(self.address, 0)) as opened:
+        with Socket(
+            url, "/ws/events/", session=self.session, source_address=(self.source or self.address, 0)
+        ) as opened:
             opened.connection.ping().wait(30)
 
     def does_what_members_do(self) -> None:
@@ -75,15 +79,17 @@ class Member:
 class Attacker:
     """Connections of one address, all of which do the same; more than are allowed."""
 
-    def __init__(self, port: int, number: int) -> None:
+    def __init__(self, port: int, number: int, source: str = "") -> None:
         self.port, self.number, self.address = port, number, f"127.0.0.{2 + number}"
+        self.source = source or self.address
         self.held: list[socket.socket] = []
 
     def send(self, head: str, body: bytes = b"", *, times: int = SHARE + 20) -> None:
         for _ in range(times):
             with contextlib.suppress(OSError):
-                self.held.append(socket.create_connection(("127.0.0.1", self.port), 60, (self.address, 0)))
-                self.held[-1].sendall(f"{head}\r\nHost: localhost:{self.port}\r\n".encode())
+                self.held.append(socket.create_connection(("127.0.0.1", self.port), 60, (self.source, 0)))
+                forwarded = f"X-Forwarded-For: {self.address}"
+                self.held[-1].sendall(f"{head}\r\nHost: localhost:{self.port}\r\n{forwarded}\r\n".encode())
                 self.held[-1].sendall(body)
 
     def slow_heads(self) -> None:
@@ -172,6 +178,24 @@ def test_a_newcomer_does_everything_while_others_hold_all_they_are_allowed(
             Member(web.port, address, session).does_what_members_do()
     wait_for(lambda: files(web) <= before + 20, seconds=60, what="the end of their connections")
     Member(web.port, attackers[0].address, session).does_what_members_do()
+
+
+@pytest.mark.parametrize(
+    ("attack", "addresses"), [(Attacker.slow_bodies, 3), (Attacker.idle, 3), (Attacker.large_bodies, 8)],
+    ids=lambda given: getattr(given, "__name__", ""),
+)  # fmt: skip
+def test_so_it_is_behind_a_proxy_whose_connections_are_all_of_one_address(
+    web: Stack, alice: User, attack: Callable[[Attacker], None], addresses: int
+) -> None:
+    web.start_web("proxied", 0, "--behind-proxy")
+    attackers = [Attacker(web.port, number, "127.0.0.1") for number in range(addresses)]
+    with contextlib.ExitStack() as until_the_end:
+        for one in attackers:
+            until_the_end.callback(one.leave)
+            attack(one)
+        wait_for(lambda: all(one.is_refused() for one in attackers), what="an end to what an address may have")
+        for address in NEWCOMERS:
+            Member(web.port, address, cookie(alice), "127.0.0.1").does_what_members_do()
 
 
 def test_a_piece_too_many_is_told_when_to_come_again_and_the_upload_goes_on(web: Stack, alice: User) -> None:
