@@ -1,6 +1,7 @@
 """API tokens: shown once, stored hashed, bounded, and refused the moment they or their owner should be."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -13,6 +14,7 @@ from portal import services, tokens
 from portal.models import ApiToken, User
 from servers.models import AuditEvent
 from tests.conftest import PASSWORD
+from tests.portal.test_accounts import heard
 
 
 def test_a_token_stands_for_its_user(alice: User) -> None:
@@ -193,3 +195,22 @@ def test_a_moderator_revokes_the_tokens_of_members_alone(client: Client, alice: 
     assert "alice had 1 API token, revoked now." in page
     assert "Only an administrator may revoke the tokens of mod" in page
     assert [tokens.authenticate(secret) for secret in secrets.values()] == [None, bob, mod]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    "revoke",
+    [
+        lambda mod, token: tokens.revoke_token(token=token),
+        lambda mod, token: tokens.revoke_tokens(user=token.user),
+        lambda mod, token: services.reset_password(by=mod, user=token.user),
+    ],
+    ids=["one", "all", "reset"],
+)
+def test_sockets_that_are_open_by_a_revoked_token_hear_of_it(
+    alice: User, mod: User, revoke: Callable[[User, ApiToken], object]
+) -> None:
+    token, _ = tokens.create_token(user=alice, name="laptop")
+    with heard() as topics:
+        revoke(mod, token)
+    assert topics == [f"access:user:{alice.pk}"]

@@ -75,6 +75,14 @@ def test_a_job_whose_asker_lost_the_right_does_not_run(bob, server, share, ask, 
     assert (ran(job).state, job.error) == ("failed", "bob may not do this any more. Ask somebody who may.")
 
 
+def test_what_a_moderator_asked_for_who_was_suspended_since_does_not_run(mod, server):
+    job = services.look_at_files(by=mod, server=server)
+    suspend(mod)
+    mod.refresh_from_db()
+    assert not FeedPolicy.may_retry_job(mod, job)
+    assert (ran(job).state, job.error) == ("failed", "mod may not do this any more. Ask somebody who may.")
+
+
 def test_the_stop_of_a_suspension_runs_though_its_moderator_is_none_any_more(alice, mod, server):
     suspend(alice)
     stop = services.stop_server(by=mod, server=server)
