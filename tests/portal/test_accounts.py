@@ -76,6 +76,12 @@ def test_wrong_passwords_from_elsewhere_do_not_lock_an_account(client: Client, a
     assert sign_in(Client(REMOTE_ADDR="198.51.100.7"), "alice").status_code == 302
 
 
+def test_wrong_passwords_for_one_name_leave_another_at_that_address_its_tries(alice: User, bob: User) -> None:
+    for _ in range(6):
+        assert sign_in(Client(), "alice", "wrong").status_code == 200
+    assert sign_in(Client(), "bob").status_code == 302
+
+
 def test_a_known_device_is_never_locked_out_by_others_at_its_address(client: Client, alice: User, bob: User) -> None:
     assert sign_in(client, "alice").status_code == 302
     client.post("/accounts/logout/")
