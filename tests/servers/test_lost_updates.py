@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client
 
 from portal.models import User
 from servers import services
 from servers.models import Blueprint, Layer, Node, Server
 from tests.api import Api
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db
 PATH = "left4dead2/cfg/a.cfg"
@@ -220,6 +223,37 @@ def test_two_moderators_change_a_blueprint_and_neither_undoes_the_other(
     assert "Somebody changed it to" in told.content.decode()
     blueprint.refresh_from_db()
     assert blueprint.settings == {"max_players": 4}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_moderators_who_save_a_blueprint_at_the_same_moment_both_keep_theirs(
+    client: Client, blueprint: Blueprint, mod: User
+) -> None:
+    """The second's form is read once the first has been stored."""
+    client.force_login(mod)
+    url = f"/admin/servers/blueprint/{blueprint.pk}/change/"
+    sent = open_form(client, url, "blueprint_form") | {"position": "7"}
+
+    def post() -> int:
+        try:
+            return client.post(url, sent).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Blueprint.objects.filter(pk=blueprint.pk).update(summary="For two")
+            posted = pool.submit(post)
+            wait_for(lambda: posted.done() or somebody_waits(), what="the second at the row")
+        assert posted.result(30) == 302
+    blueprint.refresh_from_db()
+    assert (blueprint.summary, blueprint.position) == ("For two", 7)
+
+
+def somebody_waits() -> bool:
+    with connection.cursor() as db:
+        db.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(db.fetchone()[0])
 
 
 def test_a_stack_is_replaced_only_as_it_was_seen(server: Server, alice: User, make_layer: Callable[..., Layer]) -> None:
