@@ -52,9 +52,13 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
 
 
 def game_port() -> int:
-    """A port for a game: below those the kernel gives to whoever asks for any, so nobody takes it in a restart."""
+    """A port for a game: below those the kernel gives to whoever asks for any, so nobody takes it in a restart.
+
+    Tests side by side have ports of their own.
+    """
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
     while True:
-        port = random.randrange(10_000, 31_000, 64)
+        port = random.randrange(10_000 + 64 * int(worker[2:]), 31_000, 64 * int(workers))
         with contextlib.suppress(OSError), ExitStack() as held:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 held.enter_context(socket.socket(socket.AF_INET, kind)).bind(("0.0.0.0", port))

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from jobs import events, streams
 from jobs.locks import lock_subject
+from jobs.pauses import pause
 from servers.errors import CommandFailed, TooManyCommands
 from servers.models import ConsoleCommand, Node, Server
 from servers.services.answers import CHANNEL, answers
@@ -52,6 +53,7 @@ def ask(*, by: "User | None", server: Server, lines: Sequence[str], shows: bool)
 def collect(number: int) -> list[str]:
     """Wait for the answers to a request and forget it. Blocks, with no connection held. Raises `CommandFailed`."""
     started = time.monotonic()
+    pause()
     with answers.expected(number) as arrived:
         while True:
             asked, waited = ConsoleCommand.objects.filter(pk=number).first(), time.monotonic() - started

@@ -35,19 +35,43 @@ while True:
             peers.remove(peer)
     time.sleep(1)
 """
-# Asks for a page over and over on several connections.
+# Asks for a page over and over on several connections, from one address or from many.
 RELOAD = """
 import http.client, sys, threading
-host, port, path, cookie, count = sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])
-def reload():
+host, port, path, cookie, count, addresses = sys.argv[1], int(sys.argv[2]), *sys.argv[3:5], *map(int, sys.argv[5:7])
+headers = {"Host": "localhost"} | ({"Cookie": cookie} if cookie else {})
+def reload(number):
+    source = (f"127.0.9.{1 + number % addresses}", 0)
     while True:
         try:
-            peer = http.client.HTTPConnection(host, port, timeout=30)
+            peer = http.client.HTTPConnection(host, port, timeout=30, source_address=source)
             while True:
-                peer.request("GET", path, headers={"Cookie": cookie, "Host": "localhost"})
+                peer.request("GET", path, headers=headers)
                 peer.getresponse().read()
         except (OSError, http.client.HTTPException):
             pass
-for _ in range(count):
-    threading.Thread(target=reload).start()
+for number in range(count):
+    threading.Thread(target=reload, args=(number,)).start()
+"""
+# Tries to sign in under names that nobody has, from many addresses.
+SIGN_IN = """
+import http.client, random, sys, threading, urllib.parse
+host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+token = "x" * 32
+headers = {
+    "Host": "localhost", "Cookie": f"csrftoken={token}", "Content-Type": "application/x-www-form-urlencoded",
+}
+def sign_in(number):
+    source = (f"127.0.8.{1 + number}", 0)
+    while True:
+        try:
+            peer = http.client.HTTPConnection(host, port, timeout=30, source_address=source)
+            while True:
+                given = {"csrfmiddlewaretoken": token, "login": f"nobody{random.random()}", "password": "guessed"}
+                peer.request("POST", "/accounts/login/", urllib.parse.urlencode(given), headers)
+                peer.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            pass
+for number in range(count):
+    threading.Thread(target=sign_in, args=(number,)).start()
 """

@@ -9,12 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from tests.bench.attack_programs import DRIP, RELOAD, SEND
+from tests.bench.attack_programs import DRIP, RELOAD, SEND, SIGN_IN
 from tests.bench.scale import scaled
 
 if TYPE_CHECKING:
@@ -199,15 +200,26 @@ def _drips(world: World) -> Iterator[None]:
 
 
 @contextmanager
-def _reloads(world: World) -> Iterator[None]:
+def _reloads(world: World, addresses: int) -> Iterator[None]:
     """She reloads a page on 32 connections."""
     from django.conf import settings
 
     from tests.jobs.sockets import cookie
 
     session = f"{settings.SESSION_COOKIE_NAME}={cookie(world.alice)}"
-    with _program(world, RELOAD, f"/servers/{world.hostile['lines'].name}/", session, "32"):
+    path = f"/servers/{world.hostile['lines'].name}/"
+    with _program(world, RELOAD, path, session, "32", str(addresses)):
         yield
+
+
+def _visitors(world: World) -> Any:
+    """Somebody who is not signed in reloads the page for that, from a hundred addresses."""
+    return _program(world, RELOAD, "/accounts/login/", "", "100", "100")
+
+
+def _sign_ins(world: World) -> Any:
+    """Somebody guesses passwords from thirty addresses."""
+    return _program(world, SIGN_IN, "30")
 
 
 @contextmanager
@@ -258,6 +270,9 @@ ATTACKS = {
     "hundred_jobs": _jobs,
     "large_bodies": _bodies,
     "slow_bodies": _drips,
-    "reloading": _reloads,
+    "reloading": partial(_reloads, addresses=1),
+    "reloading_from_32_addresses": partial(_reloads, addresses=32),
+    "visitors": _visitors,
+    "guessed_passwords": _sign_ins,
     "endless_files": _writes_files,  # the last: she may start nothing afterwards
 }

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from portal.models import User
 from servers.models import Blueprint
+from tests.browser.conftest import sign_in
 from tests.browser.test_unsaved_text import NOTE, drafted, drafts
 from tests.stack import wait_for
 
@@ -41,6 +43,25 @@ def test_what_is_typed_into_a_blueprint_is_back_until_it_is_saved(
     assert blueprint.settings == {"max_players": 6}
     again.goto(url)
     expect(again.locator(NOTE)).to_have_count(0)
+
+
+def test_the_reason_of_a_suspension_is_back_after_signing_in_again(
+    site: str, alice: User, mod: User, open_page: OpenPage
+) -> None:
+    page = open_page(site, mod)
+    url = f"/admin/portal/user/{alice.pk}/suspend/"
+    page.goto(url)
+    page.get_by_label("Reason").fill("He knows why")
+    drafted(page)
+    Session.objects.all().delete()
+    page.get_by_role("button", name="Suspend").click()
+    sign_in(page.context, site, mod)
+    page.goto(url)
+    expect(page.get_by_label("Reason")).to_have_value("He knows why")
+    page.get_by_role("button", name="Suspend").click()
+    wait_for(lambda: page.wait_for_timeout(50) or not drafts(page), what="the draft to be forgotten")
+    alice.refresh_from_db()
+    assert alice.suspended_reason == "He knows why"
 
 
 def test_a_choice_in_a_list_is_no_draft_and_nobody_is_asked_about_it(

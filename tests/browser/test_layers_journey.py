@@ -108,6 +108,24 @@ def test_an_upload_waits_as_long_as_a_busy_portal_says_and_goes_on(
     assert Upload.objects.get().sha256
 
 
+def test_a_refused_upload_says_why_also_when_the_layer_is_made_all_the_same(
+    site: str, open_page: OpenPage, alice: User, tmp_path: Path
+) -> None:
+    alice.disk_quota_mib = 1
+    alice.save(update_fields=["disk_quota_mib"])
+    (tmp_path / "Large.zip").write_bytes(bytes(2 << 20))
+    page = open_page(site, alice)
+    page.goto("/new-layer/?kind=archive")
+    page.get_by_label("Name").fill("Large")
+    page.set_input_files("#upload-file", tmp_path / "Large.zip")
+    why = "of 1.0 MB of disk, and this needs 2.0 MB"
+    expect(page.locator("#upload-status")).to_contain_text(why)
+    page.get_by_role("button", name="Make layer").click()
+    expect(page.locator("#toasts")).to_contain_text(why)
+    expect(page.locator("#upload-status")).to_contain_text(why)
+    expect(page.get_by_label("Name")).to_have_value("Large")
+
+
 def test_an_upload_that_was_not_finished_goes_on_also_after_signing_in_again(
     site: str, open_page: OpenPage, alice: User, tmp_path: Path
 ) -> None:

@@ -1,10 +1,12 @@
 """What somebody typed is never lost: not by a session's end, a right taken away, a refusal or a portal that is away."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from django.contrib.sessions.models import Session
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import Page, Route, expect
 
 from portal import services as people
 from portal.models import User
@@ -245,6 +247,57 @@ def test_signing_out_forgets_all_drafts_of_the_member(
     page.wait_for_timeout(600)
     assert drafts(other) == [], "nothing is kept any more of who signed out"
     expect(editor(page)).to_contain_text("sv_tags typed more")
+
+
+@pytest.mark.parametrize("is_lost", [False, True], ids=["late", "lost"])
+def test_signing_out_forgets_all_drafts_also_when_the_answer_comes_late_or_never(
+    site: str, server: Server, alice: User, open_page: OpenPage, is_lost: bool
+) -> None:
+    page = open_page(site, alice)
+    type_text(page, server)
+    drafted(page)
+    other = page.context.new_page()
+    page.close()
+
+    def answer(route: Route) -> None:
+        response = route.fetch(max_redirects=0)
+        other.wait_for_timeout(1000)  # by then the socket has ended
+        route.abort() if is_lost else route.fulfill(response=response)
+
+    other.route("**/accounts/logout/", answer)
+    other.goto("/servers/")
+    other.locator(".menu > summary").click()
+    with suppress(PlaywrightError):  # of a navigation that is aborted
+        other.get_by_role("button", name="Sign out").click()
+    if is_lost:
+        other.wait_for_url("chrome-error://**")
+        other.goto("/")
+    else:
+        expect(other.locator("#toasts")).to_contain_text("You have signed out.")
+    expect(other.get_by_role("heading", name="Sign in")).to_be_visible()
+    wait_for(lambda: other.wait_for_timeout(50) or "sv_tags typed" not in kept(other), what="the draft to be forgotten")
+
+
+def test_a_draft_stays_although_another_tab_saved_or_discarded_the_same_form(
+    site: str, server: Server, alice: User, open_page: OpenPage
+) -> None:
+    page = open_page(site, alice)
+    type_text(page, server, "sv_tags one")
+    drafted(page)
+    other = page.context.new_page()
+    other.goto(file_url(server))
+    other.locator(NOTE).get_by_role("button", name="Discard").click()
+    drafted(page)
+    editor(other).focus()
+    other.keyboard.type("sv_tags two")
+    wait_for(lambda: page.wait_for_timeout(50) or "sv_tags two" in kept(page), what="the other's draft")
+    other.get_by_role("button", name="Save").click()
+    expect(other.locator("#own-files")).to_contain_text("lines by hand")
+    wait_for(lambda: page.wait_for_timeout(50) or "sv_tags one" in kept(page), what="this one's draft again")
+    page.close()  # as a crash would
+    other.goto(file_url(server))
+    expect(other.locator(NOTE)).to_contain_text("is back")
+    expect(editor(other)).to_contain_text("sv_tags one")
 
 
 def test_another_member_of_the_same_browser_never_sees_a_draft(

@@ -25,12 +25,12 @@ AT_ONCE = 40  # of one address, instead of what is shipped
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def without_tls(text: str, web: Path, log: Path, port: int) -> str:
+def without_tls(text: str, web: Path, logs: Path, port: int) -> str:
     """The first server of deploy/etc/nginx.conf, on plain HTTP here."""
     text = re.sub(r"listen 443.*", f"listen 127.0.0.1:{port};", text[: text.index("server {\n    listen 80;")])
     text = re.sub(r"\n *(listen \[::\]|http2|ssl_).*", "", text)
     text = re.sub(r"limit_conn left4me \d+;", f"limit_conn left4me {AT_ONCE};", text)
-    return text.replace("/run/left4me/web.sock", str(web)).replace("/var/log/nginx/access.log", str(log))
+    return text.replace("/run/left4me/web.sock", str(web)).replace("/var/log/nginx", str(logs))
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def proxied(stack: Stack, tmp_path: Path) -> Iterator[int]:
     web, port, config = tmp_path / "web.sock", free_port(), tmp_path / "nginx.conf"
     stack.start("web", "--unix", str(web))
     wait_for(lambda: answers(web), seconds=30, what="an answer on the unix socket")
-    site = without_tls((BASE / "deploy/etc/nginx.conf").read_text(), web, tmp_path / "access.log", port)
+    site = without_tls((BASE / "deploy/etc/nginx.conf").read_text(), web, tmp_path, port)
     temporary = " ".join(f"{name}_temp_path {tmp_path}/{name};" for name in TEMPORARY)
     config.write_text(
         f"user root; daemon off; master_process off; pid {tmp_path}/nginx.pid; error_log stderr;\n"
@@ -84,6 +84,21 @@ def test_the_log_keeps_no_invitation_and_no_search(proxied: int, tmp_path: Path,
     assert log.count("/invitations/-/") == 2
     assert secret not in log
     assert "sesame" not in log
+
+
+def test_what_nginx_tells_of_errors_keeps_no_invitation(proxied: int, stack: Stack, tmp_path: Path, mod: User) -> None:
+    _, secret = create_invitation(by=mod, note="", days=7)
+    page = f"/invitations/{secret}/"
+    connection = HTTPConnection("127.0.0.1", proxied, timeout=30)
+    connection.request("GET", page)
+    answer = connection.getresponse()
+    assert answer.headers["Referrer-Policy"] == "strict-origin", "so other requests of the page do not name it"
+    connection.close()
+    stack.stop("web")
+    assert {status(proxied, "GET", path) for path in (page, f"/{page}", f"{page}?a=b", "/healthz")} == {502}
+    told = (tmp_path / "error.log").read_text()
+    assert "/healthz" in told
+    assert secret not in told
 
 
 def test_an_address_that_has_all_it_may_keeps_nobody_else_out(proxied: int) -> None:

@@ -56,8 +56,8 @@ function makeRoom(key, length) {
 // They signed out: nothing of theirs stays in this browser, also no name of a file, and no command they sent.
 export function forget(user) {
   try {
+    localStorage.setItem(ENDED, JSON.stringify({ user, at: Date.now() })); // first: what goes is not written again
     for (const key of [...keys(keyOf(user, "")), ...keys("upload:")]) localStorage.removeItem(key);
-    localStorage.setItem(ENDED, JSON.stringify({ user, at: Date.now() }));
     sessionStorage.clear();
   } catch {
     // No storage: nothing to forget.
@@ -66,4 +66,9 @@ export function forget(user) {
 
 export function onForgotten(user, then) {
   addEventListener("storage", ({ key, newValue }) => key === ENDED && newValue && JSON.parse(newValue).user === user && then());
+}
+
+// Another tab saved or discarded the draft of this key.
+export function onRemoved(then) {
+  addEventListener("storage", ({ key, newValue }) => key?.startsWith(PREFIX) && newValue === null && then(key));
 }

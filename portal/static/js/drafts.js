@@ -4,12 +4,13 @@
 // A form's hidden fields marked data-draft say what it was begun on; they are kept with it, so that text that is put back
 // is still compared with the version it was made of.
 
-import { forget, keyOf, onForgotten, read, remove, write } from "./draft_store.js";
+import { forget, keyOf, onForgotten, onRemoved, read, remove, write } from "./draft_store.js";
 import { refusal, restored } from "./draft_notes.js";
 import { begin, differs, isRefused, isTracked, isUnsaved, refuse, settle } from "./unsaved.js";
 
 const SAVE_AFTER_MS = 300;
 const SENT = "sent";
+const SIGNS_OUT = "signs-out";
 const SECRET = "[type=password], [type=file], [data-secret], [autocomplete*=password]";
 const { user } = document.body.dataset;
 const here = () => location.pathname + location.search;
@@ -120,6 +121,19 @@ function takeSent() {
   }
 }
 
+// The answer to a sign-out may be lost, to a reload by what the page's socket says of it for instance.
+function noteSignOut({ target, defaultPrevented }) {
+  if (!defaultPrevented && target.matches("[data-sign-out], [action$='/logout/']")) sessionStorage.setItem(SIGNS_OUT, user);
+}
+
+function whoSignedOut() {
+  const signedOut = document.querySelector("#toasts [data-tags^=signed-out-]");
+  if (signedOut) return signedOut.dataset.tags.slice("signed-out-".length);
+  const asked = sessionStorage.getItem(SIGNS_OUT);
+  sessionStorage.removeItem(SIGNS_OUT);
+  return user ? "" : asked;
+}
+
 function noteSent({ target: form, defaultPrevented }) {
   if (defaultPrevented || form.hasAttribute("hx-post") || !isTracked(form)) return;
   save(form);
@@ -132,6 +146,7 @@ function follow() {
   document.addEventListener("change", saveSoon);
   document.addEventListener("reset", ({ target }) => setTimeout(save, 0, target));
   document.addEventListener("submit", noteSent);
+  document.addEventListener("submit", noteSignOut);
   document.addEventListener("click", takeTheirs);
   document.body.addEventListener("htmx:afterRequest", ({ detail: { elt, successful } }) => {
     if (!successful || !elt.matches("form")) return;
@@ -141,11 +156,12 @@ function follow() {
   addEventListener("pagehide", saveAll);
   document.addEventListener("visibilitychange", saveAll);
   onForgotten(user, () => (ended = true));
+  onRemoved((key) => [...document.forms].filter((form) => isUnsaved(form) && nameOf(form) === key).forEach(save));
 }
 
 export function start() {
-  const signedOut = document.querySelector("#toasts [data-tags^=signed-out-]");
-  if (signedOut) forget(signedOut.dataset.tags.slice("signed-out-".length));
+  const signedOut = whoSignedOut();
+  if (signedOut) forget(signedOut);
   conclude(takeSent());
   if (!user) return;
   for (const form of document.forms) {

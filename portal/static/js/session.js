@@ -2,11 +2,12 @@
 // page with unsaved input is never reloaded.
 
 import { toast } from "./toast.js";
-import { anyUnsaved, isUnsaved } from "./unsaved.js";
+import { anyUnsaved, isSigningOut, isUnsaved } from "./unsaved.js";
 
 const ASK_MS = 15_000;
 const SLOW_MS = 1000; // without an answer a member wonders whether they pressed
 const AGAIN_MS = 15_000;
+const SIGN_OUT_MS = 5000;
 const STAYS = "What you typed stays here";
 const SENTENCES = {
   401: `You were signed out. Sign in again in a new tab — what you typed stays here.`,
@@ -30,9 +31,11 @@ export function keep(problem) {
   if (problem === "away" || problem === "broken") again = setTimeout(lookIfKept, AGAIN_MS);
 }
 
-// Load the page again, which shows or says why not, unless something would be lost by that.
+// Load the page again, which shows or says why not, unless something would be lost by that. The socket ends before the
+// answer to a sign-out is there, which a reload would cut off.
 export function reload(problem) {
   if (anyUnsaved()) keep(problem);
+  else if (isSigningOut()) setTimeout(() => location.reload(), SIGN_OUT_MS);
   else location.reload();
 }
 

@@ -3,6 +3,7 @@
 const begun = new WeakSet(); // changed and not yet sent
 const refused = new WeakSet(); // shown again by the portal, which has not taken what is in it
 let leaving = false;
+let signsOut = false;
 
 export const isTracked = (form) => form?.method === "post" && !form.hasAttribute("data-no-draft");
 
@@ -20,6 +21,7 @@ export const isUnsaved = (form) =>
 export const unsavedWithin = (root) =>
   [...document.forms].some((form) => (root.contains(form) || form.contains(root)) && isUnsaved(form));
 export const anyUnsaved = () => unsavedWithin(document.body);
+export const isSigningOut = () => signsOut;
 
 export function begin(form) {
   if (!form) return;
@@ -39,9 +41,10 @@ export function start() {
   document.addEventListener("change", note);
   document.addEventListener("reset", ({ target }) => settle(target));
   document.addEventListener("submit", ({ target, defaultPrevented }) => {
-    leaving = !defaultPrevented && !target.hasAttribute("data-sign-out");
+    signsOut = !defaultPrevented && target.hasAttribute("data-sign-out");
+    leaving = !defaultPrevented && !signsOut;
   });
-  addEventListener("pageshow", () => (leaving = false));
+  addEventListener("pageshow", () => (leaving = signsOut = false));
   // What is sent without leaving the page needs no question: its form is short, and drafts.js keeps it.
   addEventListener("beforeunload", (event) => {
     const asks = [...document.forms].some((form) => !form.hasAttribute("hx-post") && isUnsaved(form));

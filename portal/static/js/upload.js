@@ -1,6 +1,7 @@
 // Sends a chosen file in pieces (servers/upload_views.py), goes on after an interruption, and gives the form its key.
 
 import { Sha256 } from "./sha256.js";
+import { toast } from "./toast.js";
 
 const ATTEMPTS = 6;
 const BUSY_ATTEMPTS = 200; // where the portal tells when to come again
@@ -105,7 +106,9 @@ async function persist(act, say, attempts = ATTEMPTS) {
 function follow(field) {
   const [chooser, key] = [field.querySelector("[type=file]"), field.querySelector("[name=upload_key]")];
   const [bar, status] = [field.querySelector("progress"), field.querySelector("[role=status]")];
-  const submit = field.closest("form").querySelector("[type=submit]");
+  const form = field.closest("form");
+  const submit = form.querySelector("[type=submit]");
+  let problem = "";
   const say = (text, part) => {
     status.textContent = text;
     if (part !== undefined) bar.value = part * 100;
@@ -113,22 +116,29 @@ function follow(field) {
   if (key.value) say("The file is here already.");
   chooser.addEventListener("change", async () => {
     const [file] = chooser.files;
-    key.value = "";
+    key.value = problem = "";
     if (!file) return;
     bar.hidden = false;
     submit.disabled = chooser.disabled = true;
     try {
       key.value = await send(field, file, say);
       say(`${file.name} is here.`, 1);
-      const name = field.closest("form").querySelector("[name=name]");
+      const name = form.querySelector("[name=name]");
       if (name && !name.value) name.value = file.name.replace(/\.(vpk|zip|7z|tar(\.\w+)?|t[gx]z|tbz2)$/i, "").slice(0, 60);
     } catch (error) {
       chooser.value = ""; // else choosing the same file again is no change, and nothing happens
       const lost = "The portal could not be reached. Choose the same file to go on.";
-      say(error instanceof TypeError ? (await fullDisk()) || lost : error.message);
+      problem = error instanceof TypeError ? (await fullDisk()) || lost : error.message;
+      say(problem);
     } finally {
       submit.disabled = chooser.disabled = false;
     }
+  });
+  // The portal would only say that a file is missing, and the page would no longer say why.
+  form.addEventListener("submit", (event) => {
+    if (!problem) return;
+    event.preventDefault();
+    toast(problem, "error");
   });
 }
 
