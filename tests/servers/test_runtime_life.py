@@ -1,6 +1,7 @@
 """Starting, stopping, crashing and being found again: real keepers, real games, real kills."""
 
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -200,9 +201,26 @@ def test_the_game_outlives_its_starter_and_is_found_by_a_new_process(host: Host)
     assert host.state().unit == "stopped"
 
 
-def test_where_user_namespaces_are_forbidden_it_says_so_and_copies(host: Host) -> None:
+def test_shared_memory_of_a_game_is_its_own_and_ends_with_it(host: Host) -> None:
+    """System V's stays when its last process has gone (shmget(2)), in memory that counts for nobody."""
+    key = secrets.randbits(30) | 1
+    make = f"import ctypes; print('made', ctypes.CDLL(None).shmget({key}, 1 << 20, 0o1666) != -1)"
+    find = f"import ctypes; print('found', ctypes.CDLL(None).shmget({key}, 0, 0) != -1)"
+    try:
+        for name, program in (("one", make), ("two", find)):
+            host.runtime.start(host.spec(f'#!/bin/sh\n{sys.executable} -c "{program}"\n{GAME}', name=name))
+        host.wait_line("made True")
+        host.wait_line("found False", "two")
+        host.runtime.stop("one")
+        assert str(key) not in Path("/proc/sysvipc/shm").read_text().split()
+    finally:
+        subprocess.run(["ipcrm", "--shmem-key", str(key)], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", ["user", "ipc"])
+def test_where_namespaces_are_forbidden_it_says_so_and_copies(host: Host, kind: str) -> None:
     host.spec()
-    forbidden = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"'
+    forbidden = f'echo 0 > /proc/sys/user/max_{kind}_namespaces && exec "$@"'
     argv = ["unshare", "--user", "--map-root-user", "sh", "-c", forbidden, "sh"]
     argv += [sys.executable, "-c", _ELSEWHERE, str(host.root), "start"]
     subprocess.run(argv, check=True, timeout=60, env=os.environ | {"LEFT4ME_STATE": str(host.runtime._root.parent)})

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +53,17 @@ def test_what_it_leaves_in_its_folder_is_there_and_what_it_prints_comes_line_by_
     assert given.files == {"cfg", "cfg/a", "maps"}
     assert given.lines == ["hello", "oops", "end"]
     assert os.listdir(tmp_path / "builds") == [], "nothing of it is left"
+
+
+def test_shared_memory_of_a_script_is_its_own_and_ends_with_it(given: Given):
+    key = secrets.randbits(30) | 1
+    program = f"import ctypes; print(ctypes.CDLL(None).shmget({key}, 1 << 20, 0o1666) != -1)"
+    try:
+        given(f'/usr/bin/python3 -c "{program}"')
+        assert given.lines == ["True"]
+        assert str(key) not in Path("/proc/sysvipc/shm").read_text().split()
+    finally:
+        subprocess.run(["ipcrm", "--shmem-key", str(key)], check=False, capture_output=True)
 
 
 def test_it_stops_at_the_first_command_that_fails(given: Given):

@@ -31,7 +31,7 @@ def main() -> None:
         folder = os.open(order["folder"], os.O_RDONLY | os.O_DIRECTORY)
         console_folder = os.open("console", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
         if overlay:
-            namespace.enter()
+            namespace.enter(more=namespace.CLONE_NEWIPC)  # shared memory would outlive the game, and others reach it
         if os.fork():
             os._exit(0)
         _keep(order, reply, folder, console_folder)
