@@ -64,9 +64,9 @@ class UserLimit(BaseThrottle):
         counts.add(key, 0, timeout=120)
         return counts.incr(key) <= self.most
 
-    def wait(self) -> float:
-        """Seconds until the next minute begins."""
-        return 60 - time.time() % 60
+    def wait(self) -> int:
+        """Whole seconds until the next minute begins."""
+        return 60 - int(time.time()) % 60
 
 
 class StrictParser(Parser):

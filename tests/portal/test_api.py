@@ -1,5 +1,7 @@
 """Who gets into the HTTP API, how often, and what its refusals look like."""
 
+from unittest.mock import Mock
+
 import pytest
 from django.core.cache import caches
 from django.test import Client
@@ -98,6 +100,15 @@ def test_a_user_who_asks_too_often_is_told_when_to_go_on(
     if refused.status_code == 429:
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
     assert Api(bob)("get", "/me").status_code == 200
+
+
+def test_how_long_to_wait_is_told_in_whole_seconds(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    (limit,) = api.api.throttle
+    monkeypatch.setattr(limit, "most", 0)
+    monkeypatch.setattr(api, "time", Mock(time=lambda: 6_000_000_050.559928))
+    refused = Api(alice)("get", "/me")
+    assert refused.json()["detail"] == "Too many requests. Wait 10 s, then go on more slowly."
+    assert refused.headers["Retry-After"] == "10"
 
 
 def test_the_description_is_open_to_read(client: Client, db: None) -> None:
