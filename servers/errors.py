@@ -105,6 +105,13 @@ class LayerInvalid(ServerError):
     """What was given for a layer, or for its place on a stack, does not fit."""
 
 
+class UploadGone(LayerInvalid):
+    """There is no such upload of the member's, or not all of the file has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__("That upload is not there any more, or not all of the file is. Choose the file again.")
+
+
 class SlotEmpty(ServerError):
     """The server's stack has slots that must be filled first."""
 

@@ -9,6 +9,7 @@ from django.contrib.auth import get_user_model
 
 from jobs.changed import ChangedFields
 from servers import games
+from servers.errors import UploadGone
 from servers.models import Layer
 
 MOST_IDS = 300
@@ -46,7 +47,7 @@ class NewArchiveForm(NewLayerForm):
 
     upload_key = forms.UUIDField(
         widget=forms.HiddenInput({"data-draft": True}),
-        error_messages={"required": "Choose a file and wait until it is here."},
+        error_messages={"required": "Choose a file and wait until it is here.", "invalid": str(UploadGone())},
     )
 
     @property

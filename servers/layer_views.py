@@ -14,7 +14,7 @@ from jobs.models import Job
 from jobs.pages import View, done, member, members_only, page_of, refused
 from servers import access, games, services
 from servers.disk import last_known
-from servers.errors import FieldsChanged, FileChanged, ServerError
+from servers.errors import FieldsChanged, FileChanged, ServerError, UploadGone
 from servers.layer_forms import (
     LayerFileForm,
     LayerForm,
@@ -105,7 +105,7 @@ def new_layer(request: HttpRequest) -> HttpResponse:
                 visibility=given["visibility"], source=form.source, upload=form.upload,
             )  # fmt: skip
         except ServerError as error:
-            form.add_error(None, str(error))
+            form.add_error("upload_key" if isinstance(error, UploadGone) else None, str(error))
         else:
             messages.success(request, f"{made.name} is being built.")
             return redirect("servers:layer", made.slug)

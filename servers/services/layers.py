@@ -15,7 +15,16 @@ from jobs import events
 from jobs.models import Job
 from jobs.services import enqueue
 from servers import games, seeds
-from servers.errors import DiskLimit, FieldsChanged, FileChanged, LayerGone, LayerInUse, LayerInvalid, LayersFull
+from servers.errors import (
+    DiskLimit,
+    FieldsChanged,
+    FileChanged,
+    LayerGone,
+    LayerInUse,
+    LayerInvalid,
+    LayersFull,
+    UploadGone,
+)
 from servers.layers import lint
 from servers.layers.writer import Refused, checked
 from servers.models import AuditEvent, Layer, LayerBuild, LayerFile, Server, StackEntry, Upload
@@ -97,7 +106,7 @@ def _hand_over(by: "User | None", layer: Layer, upload: UUID | None) -> None:
         raise LayerInvalid("Upload a file first: an archive is built from one.")
     whole = Upload.objects.filter(pk=upload, owner=by).exclude(sha256="")
     if not whole.update(owner=layer.owner_id, touched_at=timezone.now()):
-        raise LayerInvalid("That file is not here, or not all of it. Upload it again.")
+        raise UploadGone
 
 
 def change_source(*, by: "User", layer: Layer, source: Mapping[str, Any], was: str | None = None) -> Job:

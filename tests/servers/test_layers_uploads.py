@@ -1,6 +1,7 @@
 """Uploads: bounded, resumed where they stopped, checked, and nobody else's; what they hold becomes a layer."""
 
 import hashlib
+import re
 
 from django.conf import settings as django_settings
 from django.test import Client
@@ -17,6 +18,7 @@ from tests.servers.living import settled
 
 JSON = "application/json"
 HTMX = {"HX-Request": "true"}
+GONE = "That upload is not there any more, or not all of the file is. Choose the file again."
 
 
 def send(client: Client, name: str, data: bytes, piece: int = 100_000) -> str:
@@ -146,7 +148,9 @@ def test_a_build_takes_no_upload_of_somebody_else(client: Client, alice: User, b
     archive = Layer.objects.create(slug="b", name="B", game="practice", kind="archive", owner=bob)
     for key in (theirs.pk, half.pk, "00000000-0000-0000-0000-000000000000"):
         form = {"name": "Mine", "game": "practice", "visibility": "private", "upload_key": key}
-        assert "Upload it again" in client.post("/new-layer/?kind=archive", form).content.decode()
+        page = client.post("/new-layer/?kind=archive", form).content.decode()
+        assert re.findall('class="error"><li>([^<]*)', page) == [GONE]
+        assert 'name="upload_key" value=""' in page, "what is not there is not sent again"
         assert client.post("/layers/b/rebuild/", {"upload_key": key}, headers=HTMX).status_code == 409
     assert list(Layer.objects.all()) == [archive]
     assert not Job.objects.exists()
@@ -184,5 +188,7 @@ def test_a_key_that_is_none_is_refused_at_the_door(client: Client, alice: User):
     Layer.objects.create(slug="a", name="A", game="practice", kind="archive", owner=alice)
     for key in ("x", "1", "../../etc/passwd", "{}"):
         assert client.post("/layers/a/rebuild/", {"upload_key": key}, headers=HTMX).status_code == 409
-        assert client.post("/new-layer/?kind=archive", {"upload_key": key}).status_code == 422
+        answer = client.post("/new-layer/?kind=archive", {"upload_key": key})
+        assert answer.status_code == 422
+        assert GONE in answer.content.decode()
     assert not Job.objects.exists()
