@@ -128,7 +128,7 @@ class ServerOut(Schema):
 
     @staticmethod
     def resolve_disk(server: Server, context: Any) -> dict[str, Any]:
-        whole = last_known(server.owner)
+        whole = last_known(server.owner, reader=_user(context))
         measured = {"bytes": server.disk_bytes, "measured_at": server.disk_measured_at, "is_cut": server.disk_is_cut}
         if Right.POWER not in access.rights(_user(context), server):
             return measured

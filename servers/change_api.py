@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from django.http import Http404, HttpRequest
 from ninja import Query, Router, Schema, Status
-from pydantic import Field
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
 from jobs.api_pages import Cursor, Limit, Page, page
 from jobs.pages import member
@@ -51,6 +51,23 @@ class PathsIn(Schema):
     paths: list[FilePath] | None = Field(None, min_length=1, max_length=MOST_NAMED)
 
 
+class RevertIn(PathsIn):
+    """Which, as above, or everything."""
+
+    everything: StrictBool = Field(
+        False,
+        description="Delete all that the server itself wrote, whether it is listed or not: what it added too, such as "
+        "saves, logs and plugins' data. Nobody can bring that back. Takes no `paths`.",
+    )
+
+    @field_validator("everything")
+    @classmethod
+    def _alone(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and info.data.get("paths"):
+            raise ValueError("Give either paths or everything")
+        return value
+
+
 class RevertOut(Schema):
     """The job that does it; null: it is done at the server's next start."""
 
@@ -85,10 +102,13 @@ def look(request: HttpRequest, name: Name) -> Status[dict[str, int]]:
 
 
 @router.post("/servers/{name}/changes/revert", response={202: RevertOut}, summary="Revert changes")
-def revert(request: HttpRequest, name: Name, which: PathsIn) -> Status[dict[str, int | None]]:
-    """The layers below show again there; what was only added is deleted when it is named."""
+def revert(request: HttpRequest, name: Name, which: RevertIn) -> Status[dict[str, int | None]]:
+    """The layers below show again there; what was only added is deleted when it is named, or with `everything`."""
     server = server_for(request, name, Right.FILES)
-    job = services.revert_files(by=member(request), server=server, paths=_known(which))
+    if which.everything:
+        job = services.revert_everything(by=member(request), server=server)
+    else:
+        job = services.revert_files(by=member(request), server=server, paths=_known(which))
     return Status(202, {"job": job.pk if job else None})
 
 

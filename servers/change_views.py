@@ -15,6 +15,7 @@ from servers import access, services
 from servers.errors import ServerError
 from servers.models import FileChange, FileLook, FileRevert, Right, Server
 from servers.provenance import below
+from servers.runtime.base import EVERYTHING
 from servers.services.file_changes import KINDS_OF_ALL, LOOK
 from servers.views import head_context, server_page
 
@@ -49,7 +50,9 @@ def changes_context(request: HttpRequest, server: Server) -> dict[str, Any]:
     listed = _with_waiting(server).filter(kind__in=TABS[chosen][1]).defer("diff").order_by("path")
     paginator = Paginator(listed, PER_PAGE)
     paginator.count = sum(counts.get(kind, 0) for kind in TABS[chosen][1])
-    look = FileLook.objects.filter(server=server).annotate(waiting=Count("server__file_reverts")).first()
+    waiting = Count("server__file_reverts")
+    all_wait = Exists(server.file_reverts.filter(path=EVERYTHING))
+    look = FileLook.objects.filter(server=server).annotate(waiting=waiting, all_wait=all_wait).first()
     context = head_context(request, server)
     job = context["shown"].job
     return context | {
@@ -61,6 +64,8 @@ def changes_context(request: HttpRequest, server: Server) -> dict[str, Any]:
         "is_old": look and look.over != below.fingerprint(below.sources(server, mounted=server.is_live)),
         "is_looking": job is not None and job.kind == LOOK,
         "revertable": sum(counts.get(kind, 0) for kind in KINDS_OF_ALL),
+        "has_own": bool(counts) or server.disk_bytes > 0,
+        "all_wait": look.all_wait if look else _all_wait(server),
     }
 
 
@@ -71,7 +76,12 @@ def change(request: HttpRequest, server: Server) -> HttpResponse:
     path = request.GET.get("path", "")
     found = get_object_or_404(_with_waiting(server), path=path if path.isprintable() else "")
     found = below.for_reader(found, access.rights(member(request), server))
-    context = {"tab": "layers", "change": found, "lines": found.diff.split("\n") if found.diff else []}
+    context = {
+        "tab": "layers",
+        "change": found,
+        "all_wait": _all_wait(server),
+        "lines": found.diff.split("\n") if found.diff else [],
+    }
     return render(request, "servers/change.html", head_context(request, server) | context)
 
 
@@ -88,9 +98,12 @@ def look(request: HttpRequest, server: Server) -> HttpResponse:
 @require_POST
 @server_page(Right.FILES)
 def revert(request: HttpRequest, server: Server) -> HttpResponse:
-    """What `path` names, or all that covers something where there is none."""
+    """What `path` names, with `everything` all that the server wrote, or else all that covers something."""
     try:
-        job = services.revert_files(by=member(request), server=server, paths=_paths(request))
+        if "everything" in request.POST:
+            job = services.revert_everything(by=member(request), server=server)
+        else:
+            job = services.revert_files(by=member(request), server=server, paths=_paths(request))
     except ServerError as error:
         return refused(request, str(error), to=_back(server), topics=[server.topic])
     text = "Reverting." if job else "It is reverted at the next start."
@@ -111,6 +124,11 @@ def _with_waiting(server: Server) -> QuerySet[FileChange]:
     """Its changes, and whether each is to be reverted (`waits`)."""
     waiting = FileRevert.objects.filter(server=server, path=OuterRef("path"))
     return server.file_changes.annotate(waits=Exists(waiting))
+
+
+def _all_wait(server: Server) -> bool:
+    """Whether all that it wrote is to be reverted."""
+    return server.file_reverts.filter(path=EVERYTHING).exists()
 
 
 def _paths(request: HttpRequest) -> Sequence[str] | None:

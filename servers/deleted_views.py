@@ -16,13 +16,14 @@ from servers.models import Server
 @require_http_methods(["GET", "POST"])
 def deleted_servers(request: HttpRequest) -> HttpResponse:
     """Posting the number of one (`server`) deletes it for good."""
-    kept = Server.objects.kept_for(member(request))
+    user = member(request)
+    kept = Server.objects.kept_for(user)
     if request.method == "GET":
-        return render(request, "servers/deleted.html", {"servers": kept, "disk": last_known(member(request))})
+        return render(request, "servers/deleted.html", {"servers": kept, "disk": last_known(user, reader=user)})
     number = request.POST.get("server", "")
     server = get_object_or_404(kept, pk=int(number) if number.isdecimal() and len(number) < 19 else 0)
     try:
-        services.delete_for_good(by=member(request), server=server)
+        services.delete_for_good(by=user, server=server)
     except ServerError as error:
         messages.error(request, str(error))
     else:

@@ -150,8 +150,12 @@ class VersionRefused(ServerError):
 
 
 class NothingToRevert(ServerError):
-    def __init__(self, name: str) -> None:
-        super().__init__(f"“{name}” has not changed that, as far as is known. Look at its files again.")
+    """The server did nothing in those places; `is_all`: nowhere over a layer's files."""
+
+    def __init__(self, name: str, *, is_all: bool = False) -> None:
+        known = f"“{name}” has not changed that, as far as is known. Look at its files again."
+        covers = f"“{name}” covers no file of a layer. Choose everything to delete also what it added."
+        super().__init__(covers if is_all else known)
 
 
 class VersionInUse(ServerError):

@@ -71,7 +71,8 @@ def layer_list_part(request: HttpRequest) -> HttpResponse:
 
 def list_context(request: HttpRequest) -> dict[str, Any]:
     """One page of the layers the user may use, each with the job under way."""
-    usable = Layer.objects.usable_by(member(request)).select_related("owner", "build")
+    user = member(request)
+    usable = Layer.objects.usable_by(user).select_related("owner", "build")
     page = Paginator(usable, PER_PAGE).get_page(request.GET.get("page"))
     jobs = Job.objects.active().filter(subject__in=[layer.topic for layer in page])
     under_way = {job.subject: job for job in jobs}
@@ -84,8 +85,8 @@ def list_context(request: HttpRequest) -> dict[str, Any]:
         }
         for layer in page
     ]
-    uploads = Upload.objects.filter(owner=member(request)).order_by("touched_at")
-    return {"page": page, "rows": rows, "uploads": uploads, "disk": last_known(member(request))}
+    uploads = Upload.objects.filter(owner=user).order_by("touched_at")
+    return {"page": page, "rows": rows, "uploads": uploads, "disk": last_known(user, reader=user)}
 
 
 @members_only

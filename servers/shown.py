@@ -158,7 +158,7 @@ class Shown:
     @property
     def disk(self) -> DiskUse:
         """All that its owner has on disk, as it was counted last."""
-        return last_known(self.server.owner)
+        return last_known(self.server.owner, reader=self.user)
 
     @property
     def pending(self) -> Pending | None:

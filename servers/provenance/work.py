@@ -16,7 +16,7 @@ from servers.provenance.below import fingerprint, sources
 from servers.provenance.listing import list_files
 from servers.provenance.looking import look
 from servers.runtime import get_runtime
-from servers.runtime.base import RuntimeFailure, Undo
+from servers.runtime.base import EVERYTHING, RuntimeFailure, Undo
 from servers.runtime.deleting import delete_tree
 from servers.runtime.measuring import Measure
 
@@ -76,7 +76,8 @@ def undo_waiting(run: Run, server: Server, *, seconds: float | None = None) -> N
         done = [path for path, problem in answers.items() if not problem]
         if done:
             services.finish_reverts(server=server, paths=done)
-            run.log(f"Reverted {len(done)} of its files to the layers below.")
+            what = "all" if EVERYTHING in done else len(done)
+            run.log(f"Reverted {what} of its files to the layers below.")
         problems |= {problem for problem in answers.values() if problem}
     for problem in sorted(problems)[:MOST_TOLD]:
         run.log(f"A file could not be reverted: {problem}")

@@ -84,10 +84,13 @@ class UnitState:
     restarts: int = 0
 
 
+EVERYTHING = "."  # the path of a server's tree itself
+
+
 @dataclass(frozen=True)
 class Undo:
     """`path`, below the top of a server's tree, is to be as the layers have it. `whole`: what the server made a folder
-    of goes with all in it; otherwise only what that folder hides comes back."""
+    of goes with all in it; otherwise only what that folder hides comes back. `EVERYTHING` is always whole."""
 
     path: str
     whole: bool = False

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from servers.runtime.beneath import NotBeneath
 from servers.runtime.walking import Folder, Walk
-from servers.sizes import PER_FILE
+from servers.sizes import HIDDEN, PER_FILE
 
 BATCH = 500  # entries
-HIDDEN = 1 << 40  # bytes that what is deeper, or in more folders, counts as
 WRITTEN = ("upper", "tmp")  # where a game writes, of a server's folder
 UNDONE = "undone"  # beside them: what was reverted, which counts until it is deleted
 

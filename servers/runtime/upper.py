@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from servers.runtime.base import Undo
+from servers.runtime.base import EVERYTHING, Undo
 from servers.runtime.beneath import NotBeneath, open_beneath
 from servers.runtime.measuring import UNDONE
 
@@ -95,6 +95,9 @@ def undo(folder: Path, wanted: Iterable[Undo]) -> dict[str, str]:
 
 
 def _undo(server: int, wanted: Undo) -> None:
+    if wanted.path == EVERYTHING:
+        _undo_everything(server)
+        return
     above, _, name = wanted.path.rpartition("/")
     if wanted.path.startswith("/") or name in ("", ".", ".."):
         raise NotBeneath(wanted.path)
@@ -114,6 +117,20 @@ def _undo(server: int, wanted: Undo) -> None:
         os.close(parent)
 
 
+def _undo_everything(server: int) -> None:
+    """In one step, however much it is. The next start makes the folder again."""
+    try:
+        upper = open_beneath(server, "upper", os.O_PATH | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        with contextlib.suppress(PermissionError):  # a folder that its game has closed could not be moved
+            os.chmod(f"/proc/self/fd/{upper}", 0o700)
+    finally:
+        os.close(upper)
+    _move_to_undone(server, server, "upper")
+
+
 def _take_away(server: int, parent: int, name: str, *, whole: bool) -> None:
     _unlink(MARK + name, parent)
     try:
@@ -123,11 +140,15 @@ def _take_away(server: int, parent: int, name: str, *, whole: bool) -> None:
     if not is_folder:
         _unlink(name, parent)
     elif whole:
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(UNDONE, 0o700, dir_fd=server)
-        os.rename(name, f"{UNDONE}/{secrets.token_hex(8)}", src_dir_fd=parent, dst_dir_fd=server)
+        _move_to_undone(server, parent, name)
     else:
         _make_transparent(parent, name)
+
+
+def _move_to_undone(server: int, parent: int, name: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(UNDONE, 0o700, dir_fd=server)
+    os.rename(name, f"{UNDONE}/{secrets.token_hex(8)}", src_dir_fd=parent, dst_dir_fd=server)
 
 
 def _make_transparent(parent: int, name: str) -> None:

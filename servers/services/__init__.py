@@ -26,6 +26,7 @@ from servers.services.file_changes import (
     look_at_files,
     record_installation_files,
     record_look,
+    revert_everything,
     revert_files,
 )
 from servers.services.following import delete_blueprint, set_following
@@ -189,6 +190,7 @@ __all__ = [
     "restart_server",
     "restore_server",
     "reuse_version",
+    "revert_everything",
     "revert_files",
     "save_blueprint",
     "say",

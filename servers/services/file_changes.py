@@ -15,6 +15,7 @@ from jobs.models import Job
 from jobs.services import enqueue
 from servers.errors import NothingToRevert
 from servers.models import FileChange, FileLook, FileRevert, Installation, InstallationFile, Server
+from servers.runtime.base import EVERYTHING
 from servers.services.common import locked, record
 
 if TYPE_CHECKING:
@@ -47,11 +48,22 @@ def revert_files(*, by: "User", server: Server, paths: Collection[str] | None = 
             for change in changes.defer("diff")
         ]
         if not asked or (paths is not None and len(asked) < len(set(paths))):
-            raise NothingToRevert(fresh.name)
+            raise NothingToRevert(fresh.name, is_all=paths is None)
         FileRevert.objects.bulk_create(asked, batch_size=BATCH, ignore_conflicts=True)
         job = None if fresh.is_live else _enqueue(fresh, REVERT, f"Revert files of {fresh.name}", by=by)
         named = sorted(paths)[:5] if paths is not None else []
         record(by, fresh, "revert files", files=len(asked), paths=named, job=job.pk if job else None)
+    return job
+
+
+def revert_everything(*, by: "User", server: Server) -> Job | None:
+    """Have all that the server itself wrote deleted, whether it was found or not: its tree is as the layers have it. At
+    the next start, and then no job is returned, while the server runs. Raises `ServerGone`.
+    """
+    with locked(server) as fresh:
+        FileRevert.objects.bulk_create([FileRevert(server=fresh, path=EVERYTHING, by=by)], ignore_conflicts=True)
+        job = None if fresh.is_live else _enqueue(fresh, REVERT, f"Revert all files of {fresh.name}", by=by)
+        record(by, fresh, "revert everything", job=job.pk if job else None)
     return job
 
 
@@ -77,8 +89,13 @@ def record_look(*, server: Server, over: str, remark: str, changes: Iterable[Fil
 def finish_reverts(*, server: Server, paths: Collection[str]) -> None:
     """The job's: these are as the layers below have them."""
     with transaction.atomic():
-        FileRevert.objects.filter(server=server, path__in=paths).delete()
-        FileChange.objects.filter(server=server, path__in=paths).delete()
+        reverts, changes = FileRevert.objects.filter(server=server), FileChange.objects.filter(server=server)
+        if EVERYTHING in paths:
+            FileLook.objects.filter(server=server).update(remark="")
+        else:
+            reverts, changes = reverts.filter(path__in=paths), changes.filter(path__in=paths)
+        reverts.delete()
+        changes.delete()
         events.publish(server.topic)
 
 

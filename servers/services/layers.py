@@ -84,7 +84,7 @@ def build_layer(*, by: "User | None", layer: Layer, upload: UUID | None = None, 
     """
     is_archive = layer.kind == Layer.Kind.ARCHIVE
     with transaction.atomic():
-        refuse_beyond(layer.owner_id)
+        refuse_beyond(layer.owner_id, by=by)
         if is_archive:
             _hand_over(by, layer, upload)
         return enqueue(

@@ -35,7 +35,7 @@ def start_server(*, by: "User | None", server: Server) -> Job:
     Raises `OwnerSuspended`, `DiskLimit`, `SlotEmpty`, `ServerGone`, `servers.games.UnknownGame`.
     """
     _refuse_suspended(server)
-    refuse_beyond(server.owner_id)
+    refuse_beyond(server.owner_id, by=by)
     stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:
@@ -47,7 +47,7 @@ def start_server(*, by: "User | None", server: Server) -> Job:
 def restart_server(*, by: "User | None", server: Server) -> Job:
     """Stop it if it runs, then start it with its present settings and the newest installation. Raises as start does."""
     _refuse_suspended(server)
-    refuse_beyond(server.owner_id)
+    refuse_beyond(server.owner_id, by=by)
     stack.require_slots_filled(server)
     install = installation_for_start(server, by=by)
     with locked(server) as fresh:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, Sum
 
 from jobs import events
-from servers.disk import WAY_OUT, DiskUse, last_known, limit_of
+from servers.disk import DiskUse, last_known, limit_of, uncounted
 from servers.errors import DiskLimit
 from servers.models import Layer, LayerBuild, Server, Upload
 from servers.sizes import PER_FILE, in_words
@@ -33,8 +33,8 @@ def locked_member(user: "User") -> Iterator["User"]:
         yield get_user_model().objects.select_for_update(no_key=True).get(pk=user.pk)
 
 
-def disk_use(owner: "User", *, besides: Layer | None = None) -> DiskUse:
-    """All that exists now; `besides`: without what a build of that layer has reserved."""
+def disk_use(owner: "User", *, besides: Layer | None = None, reader: "User | None" = None) -> DiskUse:
+    """All that exists now; `besides`: without what a build of that layer has reserved. `reader`: who is told."""
     stored = F("size_bytes") + F("file_count") * PER_FILE
     reserving = Layer.objects.filter(owner=owner).exclude(pk=besides.pk if besides else 0)
     sums = (
@@ -43,26 +43,27 @@ def disk_use(owner: "User", *, besides: Layer | None = None) -> DiskUse:
         reserving.aggregate(total=Sum("building_bytes")),
         Server.objects.filter(owner=owner).aggregate(total=Sum("disk_bytes")),
     )
-    return DiskUse(used=sum(one["total"] or 0 for one in sums), limit=limit_of(owner))
+    used = sum(one["total"] or 0 for one in sums)
+    return DiskUse(used=used, limit=limit_of(owner), uncounted=uncounted(owner, used, reader))
 
 
 def require_room(owner: "User", size: int) -> None:
     """Raise `DiskLimit` unless `size` bytes more are within the limit. The caller holds the member's row."""
-    use = disk_use(owner)
+    use = disk_use(owner, reader=owner)
     if use.left is not None and size > use.left:
         raise too_little(owner, use, f"and this needs {in_words(size)}")
 
 
-def refuse_beyond(owner: int) -> None:
-    """Raise `DiskLimit` when nothing of theirs may start any more."""
+def refuse_beyond(owner: int, *, by: "User | None" = None) -> None:
+    """Raise `DiskLimit` when nothing of theirs may start any more. `by`: who is told."""
     user = get_user_model().objects.get(pk=owner)
-    use = disk_use(user)
+    use = disk_use(user, reader=by)
     if use.is_beyond:
         raise too_little(user, use, "so nothing more is started or built")
 
 
 def too_little(owner: "User", use: DiskUse, why: str) -> DiskLimit:
-    return DiskLimit(f"{owner} uses {in_words(use.used)} of {in_words(use.limit or 0)} of disk, {why}. {WAY_OUT}")
+    return DiskLimit(f"{owner} uses {use.room}, {why}. {use.way_out}")
 
 
 @contextmanager

@@ -181,6 +181,40 @@ def test_a_revert_comes_at_once_or_at_the_next_start(client: Client, alice: User
     assert client.post(f"{base}/revert/", {"path": "no"}, headers=HTMX).status_code == 409
 
 
+def test_everything_is_reverted_where_it_says_what_is_lost(client: Client, alice: User, known: Server) -> None:
+    client.force_login(alice)
+    base = f"/servers/{known.name}/changes"
+    for kind in ("changed", "added", "same"):
+        shown = page(client, f"{base}/?kind={kind}")
+        assert "also the files that it added, such as saves, logs and plugins’ data" in shown
+        assert '<input type="hidden" name="everything" value="1">' in shown
+    Server.objects.filter(pk=known.pk).update(unit="running")
+    answer = client.post(f"{base}/revert/", {"everything": "1"}, headers=HTMX)
+    assert "at the next start" in answer.headers["HX-Trigger"]
+    shown = page(client, f"{base}/")
+    assert "All that the server itself wrote is deleted at the next start" in shown
+    assert "Keep them all" in shown
+    assert 'name="everything"' not in shown
+    assert "Bring back" not in shown, "that would be of no use"
+    assert "All that the server itself wrote" in page(client, f"{base}/file/?path=a.cfg")
+    assert client.post(f"{base}/keep/", headers=HTMX).status_code == 204
+    assert "is deleted at the next start" not in page(client, f"{base}/")
+    Server.objects.filter(pk=known.pk).update(unit="stopped")
+    assert client.post(f"{base}/revert/", {"everything": "1"}).headers["Location"] == f"{base}/"
+    assert Job.objects.get().kind == "servers.revert_files"
+    assert [one.path for one in known.file_reverts.all()] == ["."]
+
+
+def test_what_nobody_has_looked_at_can_be_reverted_too(client: Client, alice: User, server: Server) -> None:
+    client.force_login(alice)
+    base = f"/servers/{server.name}/changes"
+    assert 'name="everything"' not in page(client, f"{base}/"), "it has written nothing"
+    Server.objects.filter(pk=server.pk).update(disk_bytes=1, unit="running")
+    assert 'name="everything"' in page(client, f"{base}/")
+    client.post(f"{base}/revert/", {"everything": "1"})
+    assert "is deleted at the next start" in page(client, f"{base}/")
+
+
 def test_the_pages_cost_few_queries_however_many_files(client: Client, alice: User, known: Server) -> None:
     version = Installation.objects.get()
     InstallationFile.objects.bulk_create(
@@ -222,13 +256,27 @@ def test_programs_read_changes_page_by_page_and_revert_them(alice: User, known: 
     assert known.file_reverts.count() == 2
 
 
+def test_programs_revert_everything_where_they_say_so_and_name_nothing(alice: User, known: Server) -> None:
+    api, url = Api(alice), f"/servers/{known.name}/changes/revert"
+    for wrong in ({"everything": True, "paths": ["a.cfg"]}, {"everything": "yes"}, {"everything": 1}):
+        answer = api("post", url, wrong)
+        assert (answer.status_code, list(answer.json()["errors"])) == (422, ["everything"])
+    assert api("post", url, {"paths": ["."]}).status_code == 409
+    assert not known.file_reverts.exists()
+    job = api("post", url, {"everything": True, "paths": None}).json()["job"]
+    assert Job.objects.get(pk=job).kind == "servers.revert_files"
+    assert [one.path for one in known.file_reverts.all()] == ["."]
+    assert api("post", f"/servers/{known.name}/changes/keep", {}).status_code == 204
+    assert not known.file_reverts.exists()
+
+
 def test_programs_of_others_see_and_change_nothing(bob: User, charlie: User, known: Server, share) -> None:
     base = f"/servers/{known.name}/changes"
     share(bob, Right.POWER)
     for api, status in ((Api(), 401), (Api(charlie), 404), (Api(bob), 403)):
         for method, path in (("get", ""), ("get", "/diff?path=a.cfg"), ("post", "/look")):
             assert api(method, f"{base}{path}").status_code == status
-        for verb in ("revert", "keep"):
-            assert api("post", f"{base}/{verb}", {}).status_code == status
+        for verb, body in (("revert", {}), ("revert", {"everything": True}), ("keep", {})):
+            assert api("post", f"{base}/{verb}", body).status_code == status
     assert not Job.objects.exists()
     assert not known.file_reverts.exists()

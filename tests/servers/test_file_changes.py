@@ -7,10 +7,13 @@ import pytest
 
 from jobs import worker
 from jobs.models import Job
+from jobs.run import Run
 from portal.models import User
 from servers import services
-from servers.errors import NothingToRevert
-from servers.models import AuditEvent, FileChange, Installation, Server
+from servers.disk import last_known
+from servers.errors import DiskLimit, NothingToRevert
+from servers.models import AuditEvent, FileChange, FileLook, Installation, Server
+from servers.provenance import looking, work
 from servers.runtime import get_runtime
 from tests.servers.living import lines_of
 
@@ -190,3 +193,73 @@ def test_a_server_that_never_ran_has_changed_nothing(scripted: Callable[..., Ser
     assert lines_of(job.stream_id)[-1] == "Its own files: none."
     with pytest.raises(NothingToRevert):
         services.revert_files(by=alice, server=server)
+
+
+def test_everything_goes_also_what_was_added(played: Server, alice: User) -> None:
+    job = run(services.revert_everything(by=alice, server=played))
+    assert not played.file_changes.exists()
+    assert not played.file_reverts.exists()
+    assert "Reverted all of its files to the layers below." in lines_of(job.stream_id)
+    event = AuditEvent.objects.get(action="revert everything")
+    assert (event.actor, event.detail["job"]) == (alice, job.pk)
+    run(services.revert_everything(by=alice, server=played))
+    start(played)
+    assert printed(played) == ["a.cfg has ['one', 'two']", f"files {sorted([*BEFORE, 'game.py'])}"]
+
+
+@pytest.mark.parametrize("mount", ["overlay", "copy"])
+def test_everything_of_a_running_server_waits_for_its_next_start(
+    installed: Server, alice: User, settings, mount: str
+) -> None:
+    settings.LOCAL_MOUNT = mount
+    get_runtime.cache_clear()
+    start(installed)
+    Server.objects.filter(pk=installed.pk).update(unit="running")  # as the agent would
+    for _ in range(2):
+        assert services.revert_everything(by=alice, server=installed) is None
+    services.keep_files(by=alice, server=installed)
+    assert not installed.file_reverts.exists()
+    services.revert_everything(by=alice, server=installed)
+    change = FileChange(server=installed, path="logs/1", kind=K.ADDED)
+    services.record_look(server=installed, over="", remark="55008 more are not listed.", changes=[change])
+    run(services.restart_server(by=alice, server=installed))
+    assert printed(installed) == ["a.cfg has ['one', 'two']", f"files {sorted([*BEFORE, 'game.py'])}"]
+    assert not installed.file_reverts.exists()
+    assert not installed.file_changes.exists(), "a start looks at nothing, so the list is what was reverted"
+    assert FileLook.objects.get(server=installed).remark == ""
+
+
+def test_what_is_too_deep_to_be_counted_and_too_much_to_be_listed_goes_with_everything(
+    installed: Server, alice: User, bob: User, make_deep: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "MOST_LISTED", 50)
+    upper = get_runtime().upper(installed.name)
+    (upper / "saves").mkdir(parents=True)
+    make_deep(upper / "saves", 1000, letters=250)
+    for number in range(80):
+        (upper / str(number)).touch()
+    work.measure(Run(0), installed)
+    run(services.look_at_files(by=alice, server=installed))
+    assert "30 more are not listed." in FileLook.objects.get(server=installed).remark
+    told = f"(folders of “{installed.name}” are too deep or too many to be counted, which counts as a terabyte)"
+    with pytest.raises(DiskLimit) as refusal:
+        services.start_server(by=alice, server=installed)
+    assert told in str(refusal.value)
+    assert "revert everything, also what it added" in str(refusal.value)
+    alice.refresh_from_db()
+    assert told in last_known(alice, reader=alice).sentence
+    told_bob = last_known(alice, reader=bob).sentence
+    assert "folders of a server are too deep" in told_bob, "others may not know it"
+    assert installed.name not in told_bob
+    with pytest.raises(NothingToRevert, match="Choose everything to delete also what it added"):
+        services.revert_files(by=alice, server=installed)
+
+    run(services.revert_everything(by=alice, server=installed))
+    installed.refresh_from_db()
+    assert (installed.disk_bytes, installed.disk_is_cut) == (0, False)
+    assert not installed.file_changes.exists()
+    assert FileLook.objects.get(server=installed).remark == ""
+    alice.refresh_from_db()
+    assert last_known(alice, reader=alice).sentence == ""
+    start(installed)
+    assert printed(installed)[0] == "a.cfg has ['one', 'two']"

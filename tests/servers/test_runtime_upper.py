@@ -3,10 +3,11 @@
 import os
 import stat
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from servers.runtime.base import Undo
+from servers.runtime.base import EVERYTHING, Undo
 from servers.runtime.deleting import delete_tree
 from servers.runtime.measuring import UNDONE
 from servers.runtime.upper import read_folder, undo
@@ -86,3 +87,20 @@ def test_a_folder_goes_with_all_in_it_whatever_its_modes(upper: Path) -> None:
     delete_tree(upper.parent / UNDONE)
     assert {path.name for path in upper.parent.iterdir()} == {"evil", "upper"}
     assert {path.name for path in upper.iterdir()} == {"maps"}
+
+
+def test_everything_goes_in_one_step_whatever_it_is_called_and_however_much(upper: Path, monkeypatch) -> None:
+    for name in (".wh.a", "\udcff", "a\nb", "x" * 255):
+        (upper / name).touch()
+    for number in range(500):
+        (upper / "maps" / str(number)).touch()
+    upper.chmod(0)  # a game may close its own top folder
+    inode, moved = upper.stat().st_ino, Mock(wraps=os.rename)
+    monkeypatch.setattr(os, "rename", moved)
+    for _ in range(2):
+        assert undone(upper, EVERYTHING) == ""
+        assert [path.stat().st_ino for path in (upper.parent / UNDONE).iterdir()] == [inode]
+    assert moved.call_count <= 2
+    monkeypatch.undo()
+    delete_tree(upper.parent / UNDONE)
+    assert {path.name for path in upper.parent.iterdir()} == {"evil"}
