@@ -1,18 +1,22 @@
 """The HTTP API, `/api/v1/`: who asks, how often they may, and the routers of the other apps under one description."""
 
+import hashlib
 import time
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from http import HTTPStatus
 from typing import Any
 
 from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import condition
 from ninja import NinjaAPI, Schema
 from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.parser import Parser
+from ninja.responses import Response
 from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
@@ -27,6 +31,7 @@ from servers.change_api import router as changes_router
 from servers.layer_api import router as layers_router
 from servers.own_file_api import router as own_files_router
 
+ROOT = "/api/v1/"
 DESCRIPTION = """Everything a member can do in the browser, for programs. Make a token on the page *API tokens* and send
 it as `Authorization: Bearer TOKEN`. Lists are pages: pass `next` as `cursor` until it is null. What takes time answers
 202 with the number of a job to follow. Errors are `application/problem+json`."""
@@ -123,6 +128,23 @@ def read_me(request: HttpRequest) -> User:
     return member(request)
 
 
+@cache
+def described() -> tuple[bytes, str]:
+    """The description as it is sent, and its ETag.
+
+    Making it costs more than any page and it is the same for everybody, wherever a request says that the portal is.
+    """
+    content = Response(api.get_openapi_schema(path_prefix=ROOT)).content
+    return content, f'"{hashlib.sha256(content).hexdigest()}"'
+
+
+@cache_control(public=True, max_age=300)
+@condition(etag_func=lambda request: described()[1])
+def description(request: HttpRequest) -> HttpResponse:
+    """`openapi.json`, in place of ninja's."""
+    return HttpResponse(described()[0], content_type="application/json")
+
+
 def unknown(request: HttpRequest, rest: str) -> HttpResponse:
     """An address the API does not have."""
     return api_errors.problem(404, "There is nothing here. `/api/v1/openapi.json` lists all there is.")
@@ -147,4 +169,8 @@ def with_problem(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 patterns, app, namespace = api.urls
 for pattern in patterns:
     pattern.callback = with_problem(pattern.callback)  # type: ignore[arg-type]
-urlpatterns = [path("", (patterns, app, namespace)), path("<path:rest>", unknown)]
+urlpatterns = [
+    path("openapi.json", description),
+    path("", (patterns, app, namespace)),
+    path("<path:rest>", unknown),
+]

@@ -5,7 +5,9 @@ from unittest.mock import Mock
 import pytest
 from django.core.cache import caches
 from django.test import Client
+from django.test.utils import override_script_prefix
 from django.utils import timezone
+from ninja.responses import Response
 
 from portal import api, tokens
 from portal.models import ApiToken, User
@@ -120,6 +122,28 @@ def test_the_description_is_open_to_read(client: Client, db: None) -> None:
             assert operation["description"], (where, method)
             assert operation["tags"][0] in api.TAGS
             assert {"401", "422", "429"} <= set(operation["responses"])
+
+
+def test_the_description_is_made_once_and_sent_only_to_who_does_not_have_it(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    make = api.Api.get_openapi_schema
+    monkeypatch.setattr(api.Api, "get_openapi_schema", lambda *a, **options: made.append(1) or make(*a, **options))
+    api.described.cache_clear()
+    with override_script_prefix("/elsewhere"):  # which anybody may claim in a header that daphne believes
+        first = client.get("/api/v1/openapi.json")
+    answers = [first, *(client.get("/api/v1/openapi.json") for _ in range(20))]
+    etag = first.headers["ETag"]
+    unchanged = client.get("/api/v1/openapi.json", headers={"If-None-Match": etag})
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert client.get("/api/v1/openapi.json", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert len(made) == 1
+    assert first.content == Response(make(api.api)).content
+    for answer in answers:
+        assert answer.content == first.content
+        assert answer.headers["Content-Type"] == "application/json"
+        assert (answer.headers["ETag"], answer.headers["Cache-Control"]) == (etag, "public, max-age=300")
 
 
 def test_the_documentation_loads_nothing_from_elsewhere(client: Client, db: None) -> None:
