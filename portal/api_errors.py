@@ -107,7 +107,7 @@ def _throttled(request: HttpRequest, error: Throttled) -> HttpResponse:
 def _no_database(request: HttpRequest, error: Exception) -> HttpResponse:
     if is_full(error):
         return problem(507, SENTENCE)
-    logger.error("No database for %s %s: %s", request.method, request.path, error)
+    logger.error("No database for %s %s: %s", request.method, request.path, " ".join(str(error).split()))
     response = problem(503, "The database does not answer just now. Try again in a moment.")
     response["Retry-After"] = "5"
     return response

@@ -262,7 +262,10 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "filters": {"without_secrets": {"()": "portal.log_secrets.WithoutSecrets"}},
+    "filters": {
+        "without_secrets": {"()": "portal.log_secrets.WithoutSecrets"},
+        "one_line": {"()": "portal.log_outages.OneLine"},
+    },
     "handlers": {
         "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_secrets"]},
     },
@@ -271,7 +274,7 @@ LOGGING = {
         "django-q": {"level": "WARNING"},
         "daphne.server": {"level": "WARNING"},
         # Refusals are for the proxy's log. Django would log each with its path, which for an invitation is its secret.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["one_line"]},
         "django.security.csrf": {"level": "ERROR"},
     },
 }

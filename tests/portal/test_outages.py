@@ -44,7 +44,8 @@ def outage(tmp_path: Path) -> Iterator[Any]:
                 for process in [main, *main.children(recursive=True)]:
                     process.send_signal(number)
 
-            yield SimpleNamespace(ask=ask, signal=send, postgres=postgres)
+            log = tmp_path / "web.log"
+            yield SimpleNamespace(ask=ask, signal=send, postgres=postgres, log=log.read_text)
             send(signal.SIGCONT)
     finally:
         postgres.stop()
@@ -70,6 +71,9 @@ def test_without_a_database_pages_and_api_say_503_until_it_is_back(outage: Any) 
         assert outage.ask("/healthz") == 200
         assert [outage.ask(path) for path in (*PAGES, "/readyz")] == [503] * 4
         assert outage.ask("/api/v1/servers", token="l4m_" + "a" * 43) == 503
+    assert "Traceback" not in outage.log()
+    for failed in ("Service Unavailable: /", "Service Unavailable: /accounts/login/", "for GET /api/v1/servers"):
+        assert outage.log().count(f"{failed}: ") == 2  # a line of each, which says why
     outage.postgres.process.wait()
     outage.postgres.start()
     wait_for(lambda: outage.ask("/readyz") == 200 and outage.ask("/") == 302, seconds=60, what="the portal")
