@@ -15,6 +15,7 @@ from typing import Any
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.utils import parse_x_forwarded_for
+from django.conf import settings
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 
@@ -23,17 +24,18 @@ from servers.services.uploads import PIECE, member_of
 
 # The largest form is a layer's text of 1 MiB, of which percent-encoding can make three.
 FORM_BYTES = 4 << 20
+NOBODYS_BYTES = 64 << 10  # of who shows neither a session nor a token: a name and a password
 PIECE_BYTES = PIECE + (64 << 10)
 UPLOAD = re.compile(r"/uploads/([0-9a-f-]{36})/")
 HEADERS = 100
 IDLE_SECONDS = 60  # without a request
 HEAD_SECONDS = 20  # for the head of a request, however its bytes trickle in
 BODY_SECONDS, BODY_RATE = 30, 16 << 10  # for a body, and so many bytes a second on average after that
-LINGER_SECONDS = 10  # a refused client may go on sending before it reads the answer
+LINGER_SECONDS, LINGER_BYTES = 10, 64 << 20  # a refused client may go on sending before it reads the answer
 PROXY = ""  # whose a proxy's connection is until it is told whom its request is for
 SENTENCES = {
     408: "The request took too long to arrive. Send it again.",
-    413: "That is more than may be sent here.",
+    413: "That is more than may be sent here. If you were signed out, sign in first.",
     503: "Too much is under way. Try again in a moment.",
 }
 
@@ -99,7 +101,7 @@ class Request(WebRequest):
         self._address, self._began = self._sender(), time.monotonic()
         member = self._uploader()
         self._share, self._whose = self.server.admission.bodies, self._address
-        self._most = FORM_BYTES if member is None else PIECE_BYTES
+        self._most = PIECE_BYTES if member is not None else FORM_BYTES if self._is_somebodys() else NOBODYS_BYTES
         if not self.channel.count_for(self._address):
             self.refuse(503)
             return
@@ -181,7 +183,7 @@ class Request(WebRequest):
         channel.transport.write(_answer(status, self._target))
         channel.transport.loseWriteConnection()
         channel.setTimeout(None)
-        channel.dataReceived = lambda data: None
+        channel.dataReceived = channel.throw_away
         channel._abortingCall = channel.callLater(LINGER_SECONDS, channel.forceAbortClient)
 
     def end_waiting(self, seconds: float) -> None:
@@ -206,6 +208,12 @@ class Request(WebRequest):
         self._held += amount
         return True
 
+    def _is_somebodys(self) -> bool:
+        """Whether it shows a session or a token, good or not: only the database could tell."""
+        cookies = b";".join(self.requestHeaders.getRawHeaders(b"Cookie", []))
+        is_session = f"{settings.SESSION_COOKIE_NAME}=".encode() in cookies
+        return is_session or self.requestHeaders.hasHeader(b"Authorization")
+
     def _uploader(self) -> int | None:
         """The member whose upload's piece this is, by the key that the member was given; None for other requests."""
         upload = UPLOAD.fullmatch(self._target.partition(b"?")[0].decode("latin-1"))
@@ -218,6 +226,7 @@ class Channel(HTTPChannel):
     maxHeaders = HEADERS
     _counted: str | None = None  # for whom
     _begun = False
+    _thrown_away = 0  # bytes
 
     def count_for(self, address: str) -> bool:
         """Be that address's connection, if it may have one more: a proxy's is whoever's its newest request is."""
@@ -243,6 +252,13 @@ class Channel(HTTPChannel):
             self._begun = True
             self.setTimeout(HEAD_SECONDS)
         super(HTTPChannel, self).dataReceived(data)  # Twisted's own would start its time again
+
+    def throw_away(self, data: bytes) -> None:
+        """What a refused client still sends."""
+        assert self.transport
+        self._thrown_away += len(data)
+        if self._thrown_away > LINGER_BYTES:
+            self.transport.abortConnection()
 
     def requestDone(self, request: Any) -> None:
         self._begun, self._savedTimeOut = False, IDLE_SECONDS

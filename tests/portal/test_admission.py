@@ -11,7 +11,16 @@ import pytest
 from django.conf import settings
 
 from jobs.addresses import network_of
-from portal.admission import FORM_BYTES, PIECE_BYTES, PROXY, SENTENCES, Admission, Share
+from portal.admission import (
+    FORM_BYTES,
+    LINGER_BYTES,
+    NOBODYS_BYTES,
+    PIECE_BYTES,
+    PROXY,
+    SENTENCES,
+    Admission,
+    Share,
+)
 from portal.web import shared_connections
 from servers.services.uploads import member_of, new_key
 from tests.stack import Stack, wait_for
@@ -21,6 +30,8 @@ PIECE = b"x" * (64 << 10)
 MiB = 1 << 20
 NOBODYS = "/uploads/00000000-0000-0000-0000-000000000000/"
 UPLOAD = f"/uploads/{new_key(7)}/"
+ON_ITS_WAY = 32 * MiB  # more than the kernel keeps of one connection
+SESSION = f"Cookie: a=b; {settings.SESSION_COOKIE_NAME}=made-up"
 
 
 @pytest.fixture
@@ -81,6 +92,7 @@ def test_a_huge_body_is_refused_and_not_kept(stack: Stack, web: int, path: str, 
             assert healthy(web)
             files = max(files, kept(stack)[1])
     assert sender.status() == 413
+    assert sent < LINGER_BYTES + ON_ITS_WAY  # then the portal stopped reading
     assert kept(stack)[0] - memory < 40 * MiB
     assert files < FORM_BYTES + MiB
 
@@ -102,8 +114,13 @@ def test_a_client_that_knows_only_http_reads_the_refusal_after_it_sent_everythin
 @pytest.mark.parametrize(
     ("head", "size", "status"),
     [
-        ("POST /healthz HTTP/1.1", FORM_BYTES, 403),  # by the page: no token of the form
-        ("POST /healthz HTTP/1.1", FORM_BYTES + 1, 413),
+        (f"POST /healthz HTTP/1.1\r\n{SESSION}", FORM_BYTES, 403),  # by the page: no token of the form
+        (f"POST /healthz HTTP/1.1\r\n{SESSION}", FORM_BYTES + 1, 413),
+        ("POST /api/v1/servers HTTP/1.1\r\nAuthorization: Bearer a", FORM_BYTES, 401),
+        ("POST /api/v1/servers HTTP/1.1\r\nAuthorization: Bearer a", FORM_BYTES + 1, 413),
+        ("POST /accounts/login/ HTTP/1.1", NOBODYS_BYTES, 403),
+        ("POST /accounts/login/ HTTP/1.1", NOBODYS_BYTES + 1, 413),
+        ("POST /accounts/login/ HTTP/1.1\r\nCookie: a=b", NOBODYS_BYTES + 1, 413),
         (f"PUT {NOBODYS}?offset=0 HTTP/1.1\r\nCookie: a=b", FORM_BYTES + 1, 413),  # of no upload that was ever begun
         (f"PUT {UPLOAD}?offset=0 HTTP/1.1", PIECE_BYTES, 403),
         (f"PUT {UPLOAD}?offset=0 HTTP/1.1", PIECE_BYTES + 1, 413),
@@ -118,8 +135,15 @@ def test_only_a_piece_of_an_upload_may_be_large(web: int, head: str, size: int, 
     assert sender.status() == status
 
 
+def test_a_body_in_chunks_of_nobody_is_refused_at_the_first_byte_too_many(web: int) -> None:
+    sender = Sender(web, "POST /accounts/login/ HTTP/1.1")
+    chunk = b"%x\r\n%s\r\n" % (NOBODYS_BYTES + 1, b"x" * (NOBODYS_BYTES + 1))
+    sender.socket.sendall(b"Transfer-Encoding: chunked\r\n\r\n" + chunk)  # which goes on
+    assert sender.status() == 413
+
+
 def test_slow_bodies_and_slow_heads_keep_nobody_out(stack: Stack, web: int) -> None:
-    slow = [Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 100000\r\n") for _ in range(200)]
+    slow = [Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 60000\r\n") for _ in range(200)]
     slow += [Sender(web, "GET /healthz HTTP/1.1") for _ in range(200)]
     for sender in slow:
         sender.socket.sendall(b"x")
@@ -135,7 +159,7 @@ def test_slow_bodies_and_slow_heads_keep_nobody_out(stack: Stack, web: int) -> N
 def test_a_request_that_trickles_in_is_ended(stack: Stack, web: int) -> None:
     """A byte now and then puts nothing off: the time of a head and of a body is limited as a whole."""
     head = Sender(web, "GET /healthz HTTP/1.1")
-    body = Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 100000\r\n")
+    body = Sender(web, "POST /healthz HTTP/1.1\r\nContent-Length: 60000\r\n")
     for sender in (head, body):
         sender.socket.settimeout(1)
 

@@ -104,7 +104,7 @@ class Attacker:
     def large_bodies(self) -> None:
         """All but the last byte of each."""
         body = b"Content-Length: %d\r\n\r\n%s" % (FORM_BYTES, b"x" * (FORM_BYTES - 1))
-        self.send("POST /healthz HTTP/1.1", body, times=9)
+        self.send(f"POST /healthz HTTP/1.1\r\nCookie: {settings.SESSION_COOKIE_NAME}=a", body, times=9)
 
     def pieces(self) -> None:
         """Of another member at each address, who sends half of each."""

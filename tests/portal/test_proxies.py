@@ -11,6 +11,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from portal.admission import FORM_BYTES, PIECE_BYTES
 from portal.models import User
@@ -68,8 +69,9 @@ def status(port: int, method: str, path: str, size: int = 0, source: str = "127.
 
 
 def test_only_pieces_of_uploads_pass_as_large_bodies(proxied: int) -> None:
-    assert status(proxied, "POST", "/healthz", FORM_BYTES) == 403
-    assert status(proxied, "POST", "/healthz", FORM_BYTES + 1) == 413
+    session = {"Cookie": f"{settings.SESSION_COOKIE_NAME}=a"}
+    assert status(proxied, "POST", "/healthz", FORM_BYTES, **session) == 403
+    assert status(proxied, "POST", "/healthz", FORM_BYTES + 1, **session) == 413
     assert status(proxied, "PUT", f"{UPLOAD}?offset=0", PIECE_BYTES) == 403
     assert status(proxied, "PUT", f"{UPLOAD}?offset=0", 10 << 20) == 413
 
