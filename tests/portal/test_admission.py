@@ -1,6 +1,7 @@
 """What strangers send to the web process: how much of it is kept, and what others notice."""
 
 import contextlib
+import re
 import socket
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -82,7 +83,11 @@ def healthy(port: int) -> bool:
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
-@pytest.mark.parametrize("path", ["/healthz", "/nothing/here", "/api/v1/servers", UPLOAD])
+@pytest.mark.parametrize(
+    "path",
+    ["/healthz", "/nothing/here", "/api/v1/servers", UPLOAD],
+    ids=["health", "nothing", "api", "upload"],  # a key is another each time
+)
 def test_a_huge_body_is_refused_and_not_kept(stack: Stack, web: int, path: str, chunked: bool) -> None:
     memory, _ = kept(stack)
     sender = Sender(web, f"POST {path} HTTP/1.1")
@@ -126,6 +131,7 @@ def test_a_client_that_knows_only_http_reads_the_refusal_after_it_sent_everythin
         (f"PUT {UPLOAD}?offset=0 HTTP/1.1", PIECE_BYTES + 1, 413),
         (f"POST {UPLOAD} HTTP/1.1", FORM_BYTES + 1, 413),
     ],
+    ids=lambda value: re.sub(r"[0-9a-f-]{36}", "KEY", str(value)),
 )
 def test_only_a_piece_of_an_upload_may_be_large(web: int, head: str, size: int, status: int) -> None:
     sender = Sender(web, head)
