@@ -264,17 +264,17 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "filters": {
         "without_secrets": {"()": "portal.log_secrets.WithoutSecrets"},
-        "one_line": {"()": "portal.log_outages.OneLine"},
+        "one_line": {"()": "portal.log_refusals.OneLine"},
     },
     "handlers": {
-        "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["without_secrets"]},
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["one_line", "without_secrets"]},
     },
     "root": {"handlers": ["stderr"], "level": os.environ.get("LEFT4ME_LOG_LEVEL", "INFO")},
     "loggers": {
         "django-q": {"level": "WARNING"},
         "daphne.server": {"level": "WARNING"},
         # Refusals are for the proxy's log. Django would log each with its path, which for an invitation is its secret.
-        "django.request": {"level": "ERROR", "filters": ["one_line"]},
+        "django.request": {"level": "ERROR"},
         "django.security.csrf": {"level": "ERROR"},
     },
 }

@@ -66,6 +66,7 @@ def test_while_the_database_hangs_every_question_is_answered_and_then_all_is_wel
 
 def test_without_a_database_pages_and_api_say_503_until_it_is_back(outage: Any) -> None:
     assert (outage.ask("/"), outage.ask("/readyz")) == (302, 200)
+    assert outage.ask(f"/?{'a&' * 1001}") == 400
     outage.signal(signal.SIGKILL)
     for _ in range(2):
         assert outage.ask("/healthz") == 200

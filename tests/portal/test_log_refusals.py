@@ -1,13 +1,14 @@
-"""What the log has of requests that failed for want of the database."""
+"""What the log has of requests that anybody can make fail."""
 
 import logging
 
 import pytest
+from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
 from psycopg import errors
 from psycopg_pool import PoolTimeout
 
-from portal.log_outages import OneLine
+from portal.log_refusals import OneLine
 
 
 def logged(error: Exception) -> str:
@@ -36,6 +37,10 @@ def by(cause: Exception, kind: type[Exception] = OperationalError) -> Exception:
 )
 def test_a_request_that_found_no_database_is_one_line(error: Exception) -> None:
     assert logged(error) == "Gone: /%d: couldn't get a connection"
+
+
+def test_a_refusal_is_one_line() -> None:
+    assert logged(DisallowedHost("which the message tells")) == "Gone: /%d"
 
 
 @pytest.mark.parametrize("error", [ValueError("wrong"), by(errors.DeadlockDetected("wrong"))])
