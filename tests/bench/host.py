@@ -51,7 +51,7 @@ for name in names:
     os.makedirs(f"{place}/layers/{name}", exist_ok=True)
 for number in range(count):
     home = f"{place}/runtime/bench{number}"
-    for folder in ("config", "upper", "work", "merged"):
+    for folder in ("config", "upper", "work", "merged", "tmp"):
         os.makedirs(f"{home}/{folder}", exist_ok=True)
     with open(f"{home}/unit.json", "w") as file:
         limits = {"memory_max": 1 << 30, "tasks_max": 100, "ports": [27015]}
