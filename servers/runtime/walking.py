@@ -1,6 +1,6 @@
 """Walks folders that somebody else has filled, however deep they are, through no link and by a handful of descriptors.
 
-The kernel takes paths of 4,096 bytes. A folder whose path gets near that is opened, and paths begin anew there.
+The kernel takes paths of 4,096 bytes. A folder whose path gets near that is opened, and paths begin again there.
 """
 
 import os
