@@ -92,7 +92,7 @@ def delete_aside(runtime: Path, name: str, token: str) -> None:
 
 
 def purge(runtime: Path, older_than: timedelta) -> int:
-    """Delete what was put aside longer ago than that, and what a deletion that was killed has left; returns how many
+    """Delete what came into the trash longer ago than that, and what a deletion that was killed left; returns how many
     folders went.
 
     Raises `RuntimeFailure` with those that cannot be deleted, once all others are.

@@ -71,7 +71,7 @@ def delete_for_good(*, by: "User", server: Server) -> Job:
 
 
 def begin_forgetting(*, server: Server) -> bool:
-    """The job's first step; whether the server is a deleted one, whose files are aside.
+    """The job's first step; whether the server is a deleted one, whose files are in the trash.
 
     From now on it counts as outlived: it cannot be restored, and where this job is killed, the next purge goes on.
     """
